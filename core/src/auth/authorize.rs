@@ -1,0 +1,111 @@
+//! The one gate at the effects (DESIGN.md, *Authority*).
+//!
+//! The method table is the first gate; this is the second, and the only one that an effect trusts. It takes a
+//! [`Principal`], which is made of verified facts alone, and never a declaration.
+//!
+//! A domain asks here at the place where the effect happens, not where the method begins: whichever way leads
+//! there, the question is asked. Who adds an [`Effect`] says in [`Effect::needs`] what it asks for, and once
+//! more, from the specification, in the matrix test, which tries every principal on every method and every
+//! effect and does not build while a cell is missing.
+
+use telson_proto::{ErrorCode, ErrorShape, Protocol, Role, Scope};
+
+use super::principal::Principal;
+use crate::ids::SessionKey;
+
+/// Something that changes the world or shows what is confidential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Run an agent on a session.
+    RunAgent {
+        /// The session.
+        session: SessionKey,
+    },
+    /// Abort runs of a session.
+    AbortRun {
+        /// The session.
+        session: SessionKey,
+    },
+    /// Write a message into a session in the assistant's name.
+    InjectMessage {
+        /// The session.
+        session: SessionKey,
+    },
+    /// Change a session's settings.
+    PatchSession {
+        /// The session.
+        session: SessionKey,
+        /// Only label, model and levels, which protocol 4 leaves to `write` (spec 01 §6.5).
+        light: bool,
+    },
+    /// Empty or remove a session.
+    EndSession {
+        /// The session.
+        session: SessionKey,
+    },
+    /// Read conversations.
+    ReadSessions,
+    /// Post a system event.
+    PostSystemEvent,
+    /// Switch talk mode.
+    SwitchTalkMode,
+    /// See paired devices.
+    SeeDevices,
+    /// See the configuration.
+    SeeConfig,
+}
+
+impl Effect {
+    /// The scope that the effect asks for.
+    pub const fn needs(&self, protocol: Protocol) -> Scope {
+        match (self, protocol) {
+            (Self::RunAgent { .. } | Self::AbortRun { .. }, _) => Scope::Write,
+            (Self::PatchSession { light: true, .. }, Protocol::V4) => Scope::Write,
+            (Self::InjectMessage { .. } | Self::PatchSession { .. } | Self::EndSession { .. }, _) => {
+                Scope::Admin
+            }
+            (Self::ReadSessions, _) => Scope::Read,
+            (Self::PostSystemEvent, _) => Scope::Admin,
+            (Self::SwitchTalkMode, Protocol::V3) => Scope::Write,
+            (Self::SwitchTalkMode, Protocol::V4) => Scope::Talk,
+            (Self::SeeDevices, _) => Scope::Pairing,
+            (Self::SeeConfig, Protocol::V3) => Scope::Admin,
+            (Self::SeeConfig, Protocol::V4) => Scope::Read,
+        }
+    }
+}
+
+/// Whether `principal` may cause `effect`; otherwise the error to answer with.
+///
+/// # Errors
+///
+/// The role error for nodes, the missing-scope error of the principal's protocol for operators.
+pub fn authorize(principal: &Principal, effect: &Effect) -> Result<(), ErrorShape> {
+    require(principal, effect.needs(principal.protocol))
+}
+
+/// Whether `principal` is an operator that holds `scope`; otherwise the error to answer with.
+pub(crate) fn require(principal: &Principal, scope: Scope) -> Result<(), ErrorShape> {
+    if principal.role != Role::Operator {
+        return Err(wrong_role(principal.role));
+    }
+    if principal.holds(scope) { Ok(()) } else { Err(missing_scope(scope, principal.protocol)) }
+}
+
+/// The answer to a caller of the wrong role (spec 01 §6.1).
+pub(crate) fn wrong_role(role: Role) -> ErrorShape {
+    ErrorShape::invalid(format!("unauthorized role: {role}"))
+}
+
+/// The answer to a caller that lacks a scope (spec 01 §6.2).
+fn missing_scope(scope: Scope, protocol: Protocol) -> ErrorShape {
+    let message = format!("missing scope: {scope}");
+    match protocol {
+        Protocol::V3 => ErrorShape::invalid(message),
+        Protocol::V4 => ErrorShape::new(ErrorCode::Forbidden, message).with_details(&serde_json::json!({
+            "code": "MISSING_SCOPE",
+            "missingScope": scope,
+            "requiredScopes": [scope],
+        })),
+    }
+}

@@ -1,0 +1,27 @@
+//! Who are you, and what may you do (spec 01 §3–§6).
+//!
+//! The handshake turns a connect request into a [`Principal`] or a refusal; [`authorize()`] is the gate at the
+//! effects. Devices themselves are kept by [`crate::devices`].
+
+mod authorize;
+mod clients;
+mod deviceless;
+mod enter;
+mod failure;
+pub(crate) mod handshake;
+mod hello;
+mod limiter;
+mod origin;
+mod principal;
+mod proof;
+mod request;
+mod secret;
+mod shared;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+pub use authorize::{Effect, authorize};
+pub(crate) use authorize::{require, wrong_role};
+pub use principal::{AuthMethod, Client, Declared, Principal};
+pub use secret::Secret;

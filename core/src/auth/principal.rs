@@ -1,0 +1,110 @@
+//! Who a connection is, as verified at connect, and what it merely says about itself.
+
+use std::net::IpAddr;
+
+use telson_proto::{Protocol, Role, Scope, Scopes};
+
+use crate::ids::DeviceId;
+
+/// How a connection proved itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthMethod {
+    /// Mode `none` on a loopback bind: nothing was asked for.
+    None,
+    /// The gateway's shared token.
+    Token,
+    /// The gateway's shared password.
+    Password,
+    /// A paired device's own token.
+    DeviceToken,
+}
+
+impl AuthMethod {
+    /// The spelling in a v4 hello.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Token => "token",
+            Self::Password => "password",
+            Self::DeviceToken => "device-token",
+        }
+    }
+}
+
+/// Who a connection is. Built once, at connect, from verified facts only; the one thing that
+/// [`crate::auth::authorize`] trusts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Principal {
+    /// Operator or node.
+    pub role: Role,
+    /// The scopes in force.
+    pub scopes: Scopes,
+    /// How it proved itself.
+    pub method: AuthMethod,
+    /// The device whose key signed the challenge and which is paired.
+    pub device: Option<DeviceId>,
+    /// The protocol, which fixes the scope implications.
+    pub protocol: Protocol,
+    /// The socket's address.
+    pub addr: IpAddr,
+    /// Whether it is a direct connection from this host. It grants nothing.
+    pub local: bool,
+    /// What the client says it is.
+    pub declared: Declared<Client>,
+}
+
+impl Principal {
+    /// Whether the principal holds `scope`. Nodes hold none.
+    pub fn holds(&self, scope: Scope) -> bool {
+        self.role == Role::Operator && self.scopes.grants(scope, self.protocol)
+    }
+}
+
+/// What a client declares about itself. It can be shown and logged; it cannot reach `authorize`, which takes
+/// no such type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Declared<T>(T);
+
+impl<T> Declared<T> {
+    /// Marks a value as declared.
+    pub fn new(value: T) -> Self {
+        Self(value)
+    }
+
+    /// The value, for showing, logging and answering in the client's own style.
+    pub fn shown(&self) -> &T {
+        &self.0
+    }
+}
+
+/// A client's description of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Client {
+    /// The product's id.
+    pub id: String,
+    /// The name to show.
+    pub display_name: Option<String>,
+    /// Its version.
+    pub version: Option<String>,
+    /// Its operating system.
+    pub platform: Option<String>,
+    /// The kind of machine.
+    pub device_family: Option<String>,
+    /// The model of the machine.
+    pub model_identifier: Option<String>,
+    /// How it is used: `cli`, `ui`, `webchat`, …; empty for plain clients that say nothing.
+    pub mode: String,
+    /// Stable per installation or tab.
+    pub instance_id: Option<String>,
+    /// Its capabilities.
+    pub caps: Vec<String>,
+    /// Its time zone.
+    pub time_zone: Option<String>,
+}
+
+impl Client {
+    /// The name under which people know it.
+    pub fn name(&self) -> &str {
+        self.display_name.as_deref().unwrap_or(&self.id)
+    }
+}

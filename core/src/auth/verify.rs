@@ -1,0 +1,294 @@
+//! From a connect to who it is: secret, device, device token (spec 01 §2.1 steps 7–10).
+//!
+//! Protocol 3 asks for the device first and looks at the secret afterwards, the others the other way round;
+//! that shows only in which of several errors is told.
+
+use std::time::Duration;
+
+use telson_proto::Scopes;
+use telson_proto::connect::DeviceProof;
+
+use super::deviceless::{self, Allowance};
+use super::failure::{AuthFailure, Refusal};
+use super::limiter::{Class, Source};
+use super::principal::AuthMethod;
+use super::proof::{self, Challenge, ProvenDevice};
+use super::request::ConnectRequest;
+use super::shared::{self, Reading};
+use crate::devices::Held;
+use crate::gateway::Gateway;
+use crate::messages::Connect;
+
+/// A connection that has proved itself.
+#[derive(Debug)]
+pub(super) struct Verified {
+    pub(super) method: AuthMethod,
+    /// The device whose key signed the challenge; not necessarily paired.
+    pub(super) device: Option<ProvenDevice>,
+    /// The good device token that was shown.
+    pub(super) token: Option<ShownToken>,
+    /// Without a device: what it gets of what it asks for.
+    pub(super) allowance: Allowance,
+}
+
+/// A good device token and what it allows.
+pub(super) struct ShownToken {
+    pub(super) value: String,
+    pub(super) held: Held,
+}
+
+impl std::fmt::Debug for ShownToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ShownToken").field("held", &self.held).finish_non_exhaustive()
+    }
+}
+
+impl Verified {
+    /// Whether the connection showed the gateway's own secret, or the gateway asks for none. Only then may an
+    /// approval on this host give a device more than it had (spec 01 §5.2, 08 S-07).
+    pub(super) fn has_secret(&self) -> bool {
+        self.method != AuthMethod::DeviceToken
+    }
+
+    /// The scopes that the credential gives of those asked for.
+    pub(super) fn scopes(&self, request: &ConnectRequest) -> Scopes {
+        match (&self.token, self.has_secret()) {
+            (Some(token), false) => request.wanted.by_token(&token.held.scopes, request.protocol),
+            _ => request.wanted.by_secret(),
+        }
+    }
+}
+
+impl Gateway {
+    /// Who a connect is from.
+    ///
+    /// # Errors
+    ///
+    /// The refusal to answer with; wrong credentials have been counted.
+    pub(super) fn verify(
+        &mut self,
+        connect: &Connect,
+        request: &ConnectRequest,
+    ) -> Result<Verified, Refusal> {
+        let settings = &self.settings.auth;
+        let proof = request.device.as_ref().filter(|_| !deviceless::ignores_device(settings, request));
+        let local = connect.peer.is_direct_local();
+        if request.is_native_v3() {
+            let Some(proof) = proof else {
+                deviceless::v3(settings, &connect.peer, request)
+                    .map_err(|lack| lack.refusal(request, local))?;
+                let shared = self.look_at_secret(connect, request);
+                return self.without_device(connect, request, shared);
+            };
+            let device = self.prove(connect, request, proof)?;
+            let shared = self.look_at_secret(connect, request);
+            return self.with_device(connect, request, device, shared);
+        }
+        let shared = self.look_at_secret(connect, request);
+        match proof {
+            None => self.without_device(connect, request, shared),
+            Some(proof) => {
+                let device = self.prove(connect, request, proof)?;
+                self.with_device(connect, request, device, shared)
+            }
+        }
+    }
+
+    fn prove(
+        &self,
+        connect: &Connect,
+        request: &ConnectRequest,
+        proof: &DeviceProof,
+    ) -> Result<ProvenDevice, Refusal> {
+        let challenge = Challenge {
+            nonce: &connect.nonce,
+            now_ms: self.now.wall,
+            protocol: request.protocol,
+            local: connect.peer.is_direct_local(),
+            role: request.role,
+            token: request.credentials.signed_token(),
+            fields: &request.signed,
+        };
+        proof::verify(proof, &challenge).map_err(proof::ProofFault::refusal)
+    }
+
+    /// Compares the secret, unless this source was wrong too often. Counts nothing yet.
+    fn look_at_secret(
+        &mut self,
+        connect: &Connect,
+        request: &ConnectRequest,
+    ) -> Result<AuthMethod, AuthFailure> {
+        let reading = reading(request);
+        let mode = &self.settings.auth.mode;
+        let shown = shared::shown(mode, &request.credentials, reading);
+        if shown.is_some() {
+            let source = Source::of(&connect.peer);
+            self.handshake
+                .limiter
+                .check(self.now.mono, Class::SharedSecret, &source)
+                .map_err(AuthFailure::RateLimited)?;
+        }
+        shared::evaluate(mode, shown, reading)
+    }
+
+    fn without_device(
+        &mut self,
+        connect: &Connect,
+        request: &ConnectRequest,
+        shared: Result<AuthMethod, AuthFailure>,
+    ) -> Result<Verified, Refusal> {
+        let delay = self.count_secret(connect, shared);
+        let devices = &self.devices;
+        let allowance =
+            deviceless::after_secret(&connect.peer, request, shared, |device| devices.is_paired(device));
+        let refused = |lack: deviceless::Lack| Refusal {
+            delay,
+            ..lack.refusal(request, connect.peer.is_direct_local())
+        };
+        let allowance = allowance.map_err(refused)?;
+        let method = shared.map_err(|failure| refused(deviceless::Lack::Credential(failure)))?;
+        Ok(Verified { method, device: None, token: None, allowance })
+    }
+
+    fn with_device(
+        &mut self,
+        connect: &Connect,
+        request: &ConnectRequest,
+        device: ProvenDevice,
+        shared: Result<AuthMethod, AuthFailure>,
+    ) -> Result<Verified, Refusal> {
+        let failure = match shared {
+            Ok(method) => {
+                self.count_secret(connect, shared);
+                let token = self.token_beside_secret(request, &device);
+                let device = Some(device);
+                return Ok(Verified { method, device, token, allowance: Allowance::Scopes });
+            }
+            Err(failure) => failure,
+        };
+        match self.look_at_device_token(connect, request, &device) {
+            Ok(token) => {
+                if self.is_guess(request, &token.value) {
+                    self.count_secret(connect, shared);
+                }
+                let (method, device, token) = (AuthMethod::DeviceToken, Some(device), Some(token));
+                Ok(Verified { method, device, token, allowance: Allowance::Scopes })
+            }
+            Err(fallback) => {
+                let delay = match fallback.is_own_token {
+                    true => Duration::ZERO,
+                    false => self.count_secret(connect, shared).max(fallback.delay),
+                };
+                let told = if request.is_native_v3() { failure } else { fallback.told.unwrap_or(failure) };
+                Err(Refusal { delay, ..told.refusal(request, connect.peer.is_direct_local()) })
+            }
+        }
+    }
+
+    /// Counts the outcome for the secret. Returns how long a refusal is to be held back.
+    fn count_secret(&mut self, connect: &Connect, shared: Result<AuthMethod, AuthFailure>) -> Duration {
+        let source = Source::of(&connect.peer);
+        match shared {
+            Ok(AuthMethod::Token | AuthMethod::Password) => {
+                self.handshake.limiter.succeed(Class::SharedSecret, &source);
+                Duration::ZERO
+            }
+            Err(failure) if failure.is_wrong() => {
+                self.handshake.limiter.fail(self.now.mono, Class::SharedSecret, &source)
+            }
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// The device's own token, shown beside the secret. It proves nothing more, but the client has it already
+    /// and needs no other.
+    fn token_beside_secret(&self, request: &ConnectRequest, device: &ProvenDevice) -> Option<ShownToken> {
+        let value = request.credentials.device_token()?;
+        let held = self.devices.check_token(&device.id, request.role, value, request.protocol).ok()?;
+        Some(ShownToken { value: value.to_owned(), held })
+    }
+
+    /// Tries what was shown as this device's token (spec 01 §3.5).
+    fn look_at_device_token(
+        &mut self,
+        connect: &Connect,
+        request: &ConnectRequest,
+        device: &ProvenDevice,
+    ) -> Result<ShownToken, Fallback> {
+        let credentials = &request.credentials;
+        let explicit = credentials.device_token().is_some();
+        let Some(value) = credentials.device_token().or(credentials.token()) else {
+            return Err(self.no_device_token(connect, request));
+        };
+        let source = match Source::of(&connect.peer) {
+            source if source != Source::Loopback && self.devices.is_paired(&device.id) => {
+                Source::Device(device.id.clone())
+            }
+            source => source,
+        };
+        let now = self.now.mono;
+        if let Err(after) = self.handshake.limiter.check(now, Class::DeviceToken, &source) {
+            return Err(Fallback::told(AuthFailure::RateLimited(after)));
+        }
+        match self.devices.check_token(&device.id, request.role, value, request.protocol) {
+            Ok(held) if request.wanted.fits(&held.scopes, request.protocol) => {
+                self.handshake.limiter.succeed(Class::DeviceToken, &source);
+                Ok(ShownToken { value: value.to_owned(), held })
+            }
+            Ok(_) => {
+                let is_own_token = !self.is_guess(request, value);
+                Err(Fallback { is_own_token, ..Fallback::told(AuthFailure::ScopeMismatch) })
+            }
+            Err(fault) => {
+                tracing::debug!(target: "gateway.ws", conn = %connect.ticket.conn, %fault, "device token refused");
+                let delay = self.handshake.limiter.fail(now, Class::DeviceToken, &source);
+                let told = explicit.then_some(AuthFailure::DeviceTokenMismatch);
+                Err(Fallback { told, delay, is_own_token: false })
+            }
+        }
+    }
+
+    /// Whether something other than this device token was shown as the secret. Beside a good device token that
+    /// is a guess, and counted like any other: otherwise a device could guess at the secret without end [S-33].
+    fn is_guess(&self, request: &ConnectRequest, device_token: &str) -> bool {
+        let reading = reading(request);
+        let shown = shared::shown(&self.settings.auth.mode, &request.credentials, reading);
+        shown.is_some_and(|shown| shown != device_token)
+    }
+
+    /// No device token was shown. A setup code that was is not good: none has been handed out.
+    fn no_device_token(&mut self, connect: &Connect, request: &ConnectRequest) -> Fallback {
+        if request.credentials.bootstrap_token().is_none() {
+            return Fallback { told: None, delay: Duration::ZERO, is_own_token: false };
+        }
+        let source = Source::of(&connect.peer);
+        let limiter = &mut self.handshake.limiter;
+        match limiter.check(self.now.mono, Class::BootstrapToken, &source) {
+            Err(after) => Fallback::told(AuthFailure::RateLimited(after)),
+            Ok(()) => {
+                let delay = limiter.fail(self.now.mono, Class::BootstrapToken, &source);
+                Fallback { delay, ..Fallback::told(AuthFailure::BootstrapTokenInvalid) }
+            }
+        }
+    }
+}
+
+/// Why a device token did not help.
+struct Fallback {
+    /// What to tell instead of the secret's own failure.
+    told: Option<AuthFailure>,
+    delay: Duration,
+    /// What was shown as the secret is this device's own good token, so nobody guessed.
+    is_own_token: bool,
+}
+
+impl Fallback {
+    fn told(failure: AuthFailure) -> Self {
+        Self { told: Some(failure), delay: Duration::ZERO, is_own_token: false }
+    }
+}
+
+/// How the request's secret is read.
+fn reading(request: &ConnectRequest) -> Reading {
+    if request.is_native_v3() { Reading::OwnField } else { Reading::EitherField }
+}

@@ -1,0 +1,116 @@
+//! Effects under way: what was asked of the adapter, and what is to happen when it has come back.
+
+use std::sync::Arc;
+
+use telson_proto::ErrorShape;
+
+use crate::fetch::{FetchEvent, FetchRequest};
+use crate::ids::{ConnId, FetchId, QueryId, RunId, Ticket, TxId};
+use crate::messages::{Down, Outcome, Publish};
+use crate::store::{Loaded, Op, Query, StoreError, Transaction};
+
+use super::{Gateway, Output};
+
+impl Gateway {
+    pub(crate) fn emit(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    fn next_serial(&mut self) -> u64 {
+        self.serial += 1;
+        self.serial
+    }
+
+    /// Writes `ops` as one transaction; `then` runs when they are on disk or have failed.
+    pub(crate) fn store(
+        &mut self,
+        ops: Vec<Op>,
+        then: impl FnOnce(&mut Self, Result<(), StoreError>) + Send + 'static,
+    ) {
+        let id = TxId(self.next_serial());
+        self.stores.insert(id, Box::new(then));
+        self.emit(Output::Store(Transaction { id, ops }));
+    }
+
+    /// Asks the store; `then` runs with its answer.
+    pub(crate) fn load(
+        &mut self,
+        query: Query,
+        then: impl FnOnce(&mut Self, Result<Loaded, StoreError>) + Send + 'static,
+    ) {
+        let id = QueryId(self.next_serial());
+        self.loads.insert(id, Box::new(then));
+        self.emit(Output::Load { id, query });
+    }
+
+    /// Starts an outbound request on behalf of a run, which hears of what becomes of it.
+    pub(crate) fn fetch(&mut self, run: RunId, request: FetchRequest) -> FetchId {
+        let id = FetchId(self.next_serial());
+        self.fetches.insert(id, run);
+        self.emit(Output::Fetch { id, request });
+        id
+    }
+
+    /// Gives an outbound request up.
+    pub(crate) fn abort_fetch(&mut self, id: FetchId) {
+        if self.fetches.remove(&id).is_some() {
+            self.emit(Output::AbortFetch { id });
+        }
+    }
+
+    /// Answers a request, unless its deadline has passed.
+    pub(crate) fn reply(&mut self, ticket: Ticket, outcome: Outcome) {
+        if !self.deadlines.answered(&ticket) {
+            return;
+        }
+        self.emit(Output::Down(Down::Reply { ticket, outcome }));
+    }
+
+    /// Sends an event to its audience.
+    pub(crate) fn publish(&mut self, publish: Publish) {
+        self.emit(Output::Down(Down::Publish(Arc::new(publish))));
+    }
+
+    /// Tells one connection's switchboard something.
+    pub(crate) fn tell(&mut self, down: Down) {
+        self.emit(Output::Down(down));
+    }
+
+    pub(super) fn stored(&mut self, id: TxId, result: Result<(), StoreError>) {
+        if let Err(error) = &result {
+            tracing::error!(target: "gateway", %error, "a transaction was not stored");
+        }
+        if let Some(then) = self.stores.remove(&id) {
+            then(self, result);
+        }
+    }
+
+    pub(super) fn loaded(&mut self, id: QueryId, result: Result<Loaded, StoreError>) {
+        if let Some(then) = self.loads.remove(&id) {
+            then(self, result);
+        }
+    }
+
+    pub(super) fn fetched(&mut self, id: FetchId, event: FetchEvent) {
+        let over = matches!(event, FetchEvent::End | FetchEvent::Failed(_));
+        let run = if over { self.fetches.remove(&id) } else { self.fetches.get(&id).cloned() };
+        if let Some(run) = run {
+            self.run_fetched(&run, event);
+        }
+    }
+
+    pub(super) fn gone(&mut self, conn: ConnId) {
+        self.handshake.gone(conn);
+        self.deadlines.gone(conn);
+        if self.conns.remove(&conn).is_some() {
+            self.presence.gone(self.now, conn);
+        }
+    }
+}
+
+impl From<StoreError> for ErrorShape {
+    /// A store that cannot write is no fault of the request, which may be sent again.
+    fn from(error: StoreError) -> Self {
+        Self::unavailable(error.to_string()).retry_after(1_000)
+    }
+}

@@ -1,0 +1,70 @@
+//! Plain HTTP: the probes, and 404 for the rest (spec 04 §1.2, §3).
+
+use crate::http::{HttpRequest, HttpResponse};
+
+use super::{Gateway, Phase};
+
+const NOT_FOUND: &str = r#"{"error":{"message":"Not Found","type":"not_found"}}"#;
+
+impl Gateway {
+    /// Answers a request that is no WebSocket upgrade.
+    pub(super) fn respond(&self, request: &HttpRequest) -> HttpResponse {
+        if request.wants_websocket {
+            return HttpResponse::text(426, "Upgrade Required").header("upgrade", "websocket");
+        }
+        if !request.path.starts_with('/') || request.path.starts_with("//") {
+            return HttpResponse::text(400, "Bad Request");
+        }
+        let probe = match request.path.as_str() {
+            "/health" | "/healthz" => Gateway::live,
+            "/startup" | "/startupz" => Gateway::started_probe,
+            "/ready" | "/readyz" => Gateway::ready_probe,
+            _ => return HttpResponse::json(404, NOT_FOUND),
+        };
+        if !matches!(request.method.as_str(), "GET" | "HEAD") {
+            return HttpResponse::text(405, "Method Not Allowed").header("allow", "GET, HEAD");
+        }
+        probe(self, request).header("cache-control", "no-store")
+    }
+
+    fn live(&self, _: &HttpRequest) -> HttpResponse {
+        HttpResponse::json(200, r#"{"ok":true,"status":"live"}"#)
+    }
+
+    fn started_probe(&self, request: &HttpRequest) -> HttpResponse {
+        let (code, status) = match self.phase {
+            Phase::Serving => (200, "started"),
+            Phase::Starting | Phase::Broken => (503, "starting"),
+            Phase::Stopping | Phase::Stopped => (503, "draining"),
+        };
+        let mut body = serde_json::json!({"ok": code == 200, "status": status});
+        if request.peer.is_direct_local() {
+            body["version"] = self.settings.facts.version.as_str().into();
+            body["uptimeMs"] = self.uptime_ms().into();
+            if let Some(pending) = self.failing().first() {
+                body["pendingReason"] = (*pending).into();
+            }
+        }
+        HttpResponse::json(code, body.to_string())
+    }
+
+    fn ready_probe(&self, request: &HttpRequest) -> HttpResponse {
+        let failing = self.failing();
+        let mut body = serde_json::json!({"ready": failing.is_empty()});
+        if request.peer.is_direct_local() {
+            body["failing"] = failing.clone().into();
+            body["uptimeMs"] = self.uptime_ms().into();
+        }
+        HttpResponse::json(if failing.is_empty() { 200 } else { 503 }, body.to_string())
+    }
+
+    /// What keeps the gateway from being ready.
+    fn failing(&self) -> Vec<&'static str> {
+        match self.phase {
+            Phase::Serving => Vec::new(),
+            Phase::Starting => vec!["startup-sidecars"],
+            Phase::Broken => vec!["store"],
+            Phase::Stopping | Phase::Stopped => vec!["gateway-draining"],
+        }
+    }
+}

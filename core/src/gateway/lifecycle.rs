@@ -1,0 +1,133 @@
+//! Start, periodic work and stop (spec 03 §9.5, §9.6; 05 §10.3).
+
+use std::time::Duration;
+
+use serde::Serialize;
+use telson_proto::{CloseCode, EventName, Json, StateVersion};
+
+use crate::messages::{Down, Publish};
+use crate::store::{Everything, Loaded, Query};
+
+use super::{Gateway, Output, Phase};
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shutdown<'a> {
+    reason: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restart_expected_ms: Option<u64>,
+}
+
+impl Gateway {
+    pub(super) fn start(&mut self) {
+        self.load(Query::Everything, |gateway, loaded| match loaded {
+            Ok(Loaded::Everything(everything)) => gateway.restore(*everything),
+            Ok(_) => gateway.break_down("the store answered another question"),
+            Err(error) => gateway.break_down(&error.to_string()),
+        });
+    }
+
+    /// Takes over what was kept; runs that were under way when the last process ended are closed first.
+    fn restore(&mut self, everything: Everything) {
+        if self.phase != Phase::Starting {
+            return; // It was stopped before it had begun.
+        }
+        let Everything { sessions, devices, answers, open_runs, transcripts } = everything;
+        tracing::info!(
+            target: "gateway", sessions = sessions.len(), devices = devices.len(), interrupted = open_runs.len(),
+            "state loaded"
+        );
+        self.sessions.restore(sessions, transcripts);
+        self.devices.restore(devices);
+        self.answers.restore(answers, self.now);
+        self.phase = Phase::Serving;
+        self.system.start(self.now);
+        self.close_interrupted(open_runs);
+        self.refresh_health();
+    }
+
+    /// A gateway that cannot read what it kept must not pretend that there is nothing.
+    fn break_down(&mut self, reason: &str) {
+        tracing::error!(target: "gateway", reason, "the kept state cannot be loaded; nothing is served");
+        self.phase = Phase::Broken;
+        self.emit(Output::Stopped);
+    }
+
+    pub(super) fn timeout(&mut self) {
+        self.run_timeouts();
+        self.refuse_overdue();
+        self.handshake.timeout(self.now);
+        self.release_refusals();
+        let due = self.system.due(self.now);
+        if due.tick {
+            let payload = Json::of(&serde_json::json!({"ts": self.now.wall}));
+            self.publish(Publish::lossless(EventName::Tick, payload));
+        }
+        if due.health {
+            self.refresh_health();
+        }
+        if due.sweep {
+            let forgotten = self.answers.sweep(self.now);
+            if !forgotten.is_empty() {
+                self.store(vec![crate::store::Op::DeleteAnswers(forgotten)], |_, _| {});
+            }
+        }
+    }
+
+    /// Raises the health version and tells everyone.
+    pub(crate) fn refresh_health(&mut self) {
+        let summary = self.health_summary();
+        self.system.refreshed(self.now, summary.clone());
+        let mut publish = Publish::lossless(EventName::Health, summary);
+        publish.state = Some(self.state_version());
+        self.publish(publish);
+    }
+
+    /// Publishes what changed in this turn, each kind once.
+    pub(super) fn announce(&mut self) {
+        if let Some(payload) = self.presence.announcement(self.now) {
+            let mut publish = Publish::droppable(EventName::Presence, payload);
+            publish.state = Some(self.state_version());
+            self.publish(publish);
+        }
+    }
+
+    pub(crate) fn state_version(&self) -> StateVersion {
+        StateVersion { presence: self.presence.version(), health: self.system.health_version() }
+    }
+
+    pub(crate) fn uptime_ms(&self) -> u64 {
+        u64::try_from(self.now.mono.saturating_sub(self.started.mono).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Ends every open run, tells the clients, and lets go when all is stored.
+    pub(super) fn stop(&mut self, reason: &str, restart_expected: Option<Duration>) {
+        match self.phase {
+            Phase::Serving => {}
+            Phase::Starting => {
+                self.phase = Phase::Stopping;
+                return;
+            }
+            // Asked again: once is enough.
+            Phase::Stopping | Phase::Stopped | Phase::Broken => return,
+        }
+        tracing::info!(target: "gateway", reason, runs = self.runs.open(), "stopping");
+        self.phase = Phase::Stopping;
+        self.abort_all_runs("restart");
+        let restart_expected_ms = restart_expected.and_then(|d| u64::try_from(d.as_millis()).ok());
+        self.system.shutdown = Some(Json::of(&Shutdown { reason, restart_expected_ms }));
+    }
+
+    /// When the last run is stored: the shutdown event, then every socket closes.
+    pub(super) fn finish_stopping(&mut self) {
+        if self.phase != Phase::Stopping || !self.stores.is_empty() || self.runs.open() > 0 {
+            return;
+        }
+        self.phase = Phase::Stopped;
+        if let Some(payload) = self.system.shutdown.take() {
+            self.publish(Publish::lossless(EventName::Shutdown, payload));
+        }
+        self.tell(Down::CloseAll { code: CloseCode::Restart, reason: "service restart".to_owned() });
+        self.emit(Output::Stopped);
+    }
+}

@@ -1,0 +1,155 @@
+//! The table of methods. What is not in it does not exist.
+//!
+//! The table alone gives the `features.methods` of a hello, the scope check, the parameter validation with its
+//! error text, and the protocol page of the documentation.
+
+use telson_proto::{ErrorShape, Protocol, Scope};
+
+use crate::{agents, chat, devices, sessions, system};
+
+use super::Gateway;
+use super::dispatch::{RawCall, typed};
+
+/// One method.
+pub struct Method {
+    /// The name on the wire.
+    pub name: &'static str,
+    /// What a protocol 3 caller needs (spec 01 §6.3).
+    pub v3: Need,
+    /// What a protocol 4 caller needs (spec 01 §6.4).
+    pub v4: Need,
+    /// Whether hello lists it; the others can be called all the same.
+    pub advertised: Listed,
+    /// Whether it takes an idempotency key.
+    pub idempotent: bool,
+    /// Whether it has a deadline of its own, so that the general one does not apply.
+    pub takes_its_time: bool,
+    /// Whether it starts work that a stopping gateway refuses.
+    pub starts_work: bool,
+    /// What it does, for the generated reference.
+    pub about: &'static str,
+    pub(super) run: fn(&mut Gateway, RawCall) -> Result<(), ErrorShape>,
+}
+
+/// What a caller needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Nothing; nodes may call it too.
+    Anyone,
+    /// To be an operator; the effect decides on the scope.
+    Operator,
+    /// To be an operator with this scope.
+    Scope(Scope),
+    /// The method does not exist in this protocol.
+    Absent,
+}
+
+/// In which hellos a method is listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listed {
+    /// In those of both protocols, as far as it exists in them.
+    Both,
+    /// In those of protocol 3 only.
+    V3,
+    /// In those of protocol 4 only.
+    V4,
+    /// In none.
+    Nowhere,
+}
+
+impl Method {
+    /// What a caller of this protocol needs.
+    pub const fn need(&self, protocol: Protocol) -> Need {
+        match protocol {
+            Protocol::V3 => self.v3,
+            Protocol::V4 => self.v4,
+        }
+    }
+
+    /// Whether a hello of this protocol lists it.
+    pub fn is_listed(&self, protocol: Protocol) -> bool {
+        let listed = match self.advertised {
+            Listed::Both => true,
+            Listed::V3 => protocol == Protocol::V3,
+            Listed::V4 => protocol == Protocol::V4,
+            Listed::Nowhere => false,
+        };
+        listed && self.need(protocol) != Need::Absent
+    }
+}
+
+const ADMIN: Need = Need::Scope(Scope::Admin);
+const READ: Need = Need::Scope(Scope::Read);
+const WRITE: Need = Need::Scope(Scope::Write);
+const TALK: Need = Need::Scope(Scope::Talk);
+const PAIRING: Need = Need::Scope(Scope::Pairing);
+
+macro_rules! methods {
+    ($( $name:literal $v3:expr, $v4:expr, $listed:ident, [$($flag:ident)*], $run:expr, $about:literal; )*) => {
+        &[ $( {
+            #[allow(unused_mut, reason = "rows without flags change nothing")]
+            let mut method = Method {
+                name: $name, v3: $v3, v4: $v4, advertised: Listed::$listed,
+                idempotent: false, starts_work: false, takes_its_time: false,
+                about: $about, run: |gateway, call| typed(gateway, call, $run),
+            };
+            $( method.$flag = true; )*
+            method
+        }, )* ]
+    };
+}
+
+/// Every method.
+pub const METHODS: &[Method] = methods! {
+    // name             protocol 3, protocol 4, listed in, flags, function, what it does
+    "health"            READ, Need::Anyone, Both, [], system::health,
+        "The health summary.";
+    "status"            READ, READ, Both, [], system::status,
+        "Sessions, queued system events and defaults at a glance.";
+    "system-presence"   READ, READ, Both, [], system::presence,
+        "Who is connected, newest first.";
+    "system-event"      ADMIN, ADMIN, Both, [], system::event,
+        "Posts a beacon or a text for the main session's next prompt.";
+    "last-heartbeat"    READ, READ, Both, [], system::last_heartbeat,
+        "The last heartbeat event, or null.";
+    "talk.mode"         WRITE, TALK, Both, [], system::talk_mode,
+        "Switches talk mode and tells everyone.";
+    "config.get"        ADMIN, READ, Both, [], system::config_get,
+        "The configuration as read at start, secrets redacted.";
+    "chat.send"         WRITE, WRITE, Both, [idempotent starts_work], chat::send,
+        "Sends the user's words; the answer streams as events.";
+    "chat.history"      READ, READ, Both, [], chat::history,
+        "The end of a session's transcript.";
+    "chat.startup"      Need::Absent, READ, V4, [], chat::startup,
+        "The same with what a page needs for its first paint.";
+    "chat.abort"        WRITE, WRITE, Both, [], chat::abort,
+        "Aborts one run of a session, or all.";
+    "chat.inject"       ADMIN, ADMIN, Nowhere, [], chat::inject,
+        "Writes a message in the assistant's name, without a run.";
+    "agent"             WRITE, WRITE, Both, [idempotent starts_work takes_its_time], chat::agent,
+        "Runs an agent; answers twice, when accepted and when done.";
+    "agent.wait"        WRITE, WRITE, Both, [takes_its_time], chat::wait,
+        "Waits for the end of a run.";
+    "agent.identity.get" READ, READ, Both, [], agents::identity,
+        "How an agent presents itself.";
+    "agents.list"       READ, READ, Both, [], agents::list,
+        "The agents.";
+    "models.list"       READ, READ, Both, [], agents::models,
+        "The models.";
+    "sessions.list"     READ, READ, Both, [], sessions::list,
+        "The sessions, newest first.";
+    "sessions.preview"  READ, READ, Both, [], sessions::preview,
+        "The last messages of several sessions.";
+    "sessions.resolve"  ADMIN, READ, Nowhere, [], sessions::resolve,
+        "The canonical key of a session.";
+    "sessions.subscribe" Need::Absent, READ, V4, [], sessions::subscribe,
+        "From now on this connection hears `sessions.changed`.";
+    "sessions.patch"    ADMIN, Need::Operator, Both, [], sessions::patch,
+        "Changes a session's settings.";
+    "sessions.reset"    ADMIN, ADMIN, Both, [], sessions::reset,
+        "Starts a session's transcript anew.";
+    "sessions.delete"   ADMIN, ADMIN, Both, [], sessions::delete,
+        "Removes a session.";
+    "device.pair.list"  PAIRING, PAIRING, Both, [], devices::list,
+        "The paired devices and the requests that wait.";
+};

@@ -1,0 +1,262 @@
+//! The control plane: one per process.
+//!
+//! The gateway owns the domains and passes to each what concerns it. Its own rooms are the dispatch of
+//! requests through the table of methods, the answers recorded for idempotency keys, and the account of
+//! effects that are under way.
+
+pub mod answers;
+mod deadlines;
+mod dispatch;
+mod effects;
+mod http;
+mod lifecycle;
+mod methods;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::agents::Agents;
+use crate::auth::Principal;
+use crate::auth::handshake::Handshake;
+use crate::devices::Devices;
+use crate::entropy::{Entropy, Seed};
+use crate::fetch::{FetchEvent, FetchRequest};
+use crate::http::{HttpRequest, HttpResponse};
+use crate::ids::{ConnId, FetchId, HttpId, QueryId, RunId, TxId};
+use crate::messages::{Down, Up};
+use crate::presence::Presence;
+use crate::providers::Providers;
+use crate::runs::Runs;
+use crate::sessions::Sessions;
+use crate::settings::Settings;
+use crate::store::{Loaded, Query, StoreError, Transaction};
+use crate::system::System;
+use crate::time::{Now, earliest};
+
+pub use answers::Answers;
+pub(crate) use dispatch::read_params;
+pub use dispatch::{Answer, Call, Reply};
+pub use methods::{METHODS, Method, Need};
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input {
+    /// The process is up; asked once, first.
+    Started,
+    /// A switchboard says.
+    Up(Up),
+    /// A plain HTTP request arrived; answered by [`Output::Respond`].
+    Http {
+        /// A name for the request, never used before.
+        id: HttpId,
+        /// The request.
+        request: HttpRequest,
+    },
+    /// An outbound request has moved.
+    Fetch {
+        /// The request.
+        id: FetchId,
+        /// What became of it.
+        event: FetchEvent,
+    },
+    /// A transaction is on disk, or will never be.
+    Stored {
+        /// The transaction.
+        id: TxId,
+        /// Why it failed.
+        result: Result<(), StoreError>,
+    },
+    /// The store's answer.
+    Loaded {
+        /// The question.
+        id: QueryId,
+        /// The answer.
+        result: Result<Loaded, StoreError>,
+    },
+    /// The process is to stop.
+    Stop {
+        /// Why, for the `shutdown` event.
+        reason: String,
+        /// When clients may expect it back, if they may.
+        restart_expected: Option<Duration>,
+    },
+    /// A deadline of [`Gateway::poll_timeout`] has passed.
+    Timeout,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Output {
+    /// Tell the switchboards.
+    Down(Down),
+    /// Answer an HTTP request.
+    Respond {
+        /// The request.
+        id: HttpId,
+        /// The answer.
+        response: HttpResponse,
+    },
+    /// Start an outbound request.
+    Fetch {
+        /// A name for it.
+        id: FetchId,
+        /// The request.
+        request: FetchRequest,
+    },
+    /// Give an outbound request up; nothing more is heard of it.
+    AbortFetch {
+        /// The request.
+        id: FetchId,
+    },
+    /// Write a transaction; answered by [`Input::Stored`].
+    Store(Transaction),
+    /// Ask the store; answered by [`Input::Loaded`].
+    Load {
+        /// A name for the question.
+        id: QueryId,
+        /// The question.
+        query: Query,
+    },
+    /// Everything that was acknowledged is stored and told: the process may end once the sockets are closed.
+    Stopped,
+}
+
+/// What is done when a transaction has been written or has failed.
+type AfterStore = Box<dyn FnOnce(&mut Gateway, Result<(), StoreError>) + Send>;
+/// What is done with the store's answer.
+type AfterLoad = Box<dyn FnOnce(&mut Gateway, Result<Loaded, StoreError>) + Send>;
+
+/// The machine. See the [module documentation](self).
+pub struct Gateway {
+    pub(crate) settings: Settings,
+    /// The moment of the input that is being handled.
+    pub(crate) now: Now,
+    pub(crate) entropy: Entropy,
+    pub(crate) started: Now,
+    pub(crate) boot_id: String,
+    pub(crate) phase: Phase,
+    pub(crate) conns: BTreeMap<ConnId, Arc<Principal>>,
+    pub(crate) answers: Answers,
+    pub(crate) agents: Agents,
+    pub(crate) devices: Devices,
+    pub(crate) handshake: Handshake,
+    pub(crate) presence: Presence,
+    pub(crate) providers: Providers,
+    pub(crate) runs: Runs,
+    pub(crate) sessions: Sessions,
+    pub(crate) system: System,
+    outputs: VecDeque<Output>,
+    stores: HashMap<TxId, AfterStore>,
+    loads: HashMap<QueryId, AfterLoad>,
+    fetches: HashMap<FetchId, RunId>,
+    deadlines: deadlines::Deadlines,
+    /// The last number given to an effect.
+    serial: u64,
+}
+
+/// Where the gateway is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// What was kept is being loaded; connects are asked to come back.
+    Starting,
+    /// In service.
+    Serving,
+    /// Open runs are being ended and stored.
+    Stopping,
+    /// Nothing more is done.
+    Stopped,
+    /// What was kept could not be loaded; nothing is served.
+    Broken,
+}
+
+impl Gateway {
+    /// A gateway before [`Input::Started`].
+    pub fn new(settings: Settings, seed: Seed, now: Now) -> Self {
+        let mut entropy = Entropy::new(seed, 0);
+        let boot_id = entropy.uuid();
+        Self {
+            answers: Answers::default(),
+            agents: Agents::new(&settings),
+            devices: Devices::default(),
+            handshake: Handshake::new(&settings.auth),
+            presence: Presence::new(&settings.facts, now),
+            providers: Providers::new(&settings),
+            runs: Runs::new(&settings.agents),
+            sessions: Sessions::new(&settings.agents),
+            system: System::new(now),
+            settings,
+            now,
+            entropy,
+            started: now,
+            boot_id,
+            phase: Phase::Starting,
+            conns: BTreeMap::new(),
+            outputs: VecDeque::new(),
+            stores: HashMap::new(),
+            loads: HashMap::new(),
+            fetches: HashMap::new(),
+            deadlines: deadlines::Deadlines::default(),
+            serial: 0,
+        }
+    }
+
+    /// Tells the machine what happened. Afterwards, drain [`Self::poll_output`].
+    pub fn handle(&mut self, now: Now, input: Input) {
+        self.now = now;
+        match input {
+            Input::Started => self.start(),
+            Input::Up(Up::Connect(connect)) => self.connect(*connect),
+            Input::Up(Up::Request(request)) => self.dispatch(request),
+            Input::Up(Up::Gone { conn }) => self.gone(conn),
+            Input::Up(Up::Alive { conn }) => self.presence.alive(now, conn),
+            Input::Http { id, request } => {
+                let response = self.respond(&request);
+                self.emit(Output::Respond { id, response });
+            }
+            Input::Fetch { id, event } => self.fetched(id, event),
+            Input::Stored { id, result } => self.stored(id, result),
+            Input::Loaded { id, result } => self.loaded(id, result),
+            Input::Stop { reason, restart_expected } => self.stop(&reason, restart_expected),
+            Input::Timeout => self.timeout(),
+        }
+        self.announce();
+        self.finish_stopping();
+    }
+
+    /// The next thing to be done, if any.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to send [`Input::Timeout`] at the latest, on the monotonic clock.
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        if self.phase != Phase::Serving {
+            return None;
+        }
+        let domains = earliest(self.runs.next_deadline(), self.handshake.next_deadline());
+        earliest(earliest(domains, self.system.next_deadline()), self.deadlines.next())
+    }
+
+    /// Where the gateway is in its life.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// How many connections are in.
+    pub fn connections(&self) -> usize {
+        self.conns.len()
+    }
+
+    /// How many runs are admitted and have not ended.
+    pub fn open_runs(&self) -> usize {
+        self.runs.open()
+    }
+
+    /// How many effects are under way: transactions, questions and outbound requests.
+    pub fn effects_under_way(&self) -> usize {
+        self.stores.len() + self.loads.len() + self.fetches.len()
+    }
+}

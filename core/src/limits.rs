@@ -1,0 +1,127 @@
+//! Every limit in one place: its name, default, configuration key, metric and what happens at it (spec 01
+//! §1.3, 07 P-34). Hello's policy, the checks and the documentation are made from this table.
+
+use std::time::Duration;
+
+/// A limit as the reference shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Limit {
+    /// The name by which errors and the documentation call it.
+    pub name: &'static str,
+    /// The default.
+    pub default: u64,
+    /// What is counted.
+    pub unit: &'static str,
+    /// The configuration key that changes it, if any.
+    pub key: Option<&'static str>,
+    /// What happens at the limit.
+    pub policy: &'static str,
+}
+
+macro_rules! limits {
+    ($( $const:ident: $name:literal = $default:expr, $unit:literal, $key:expr, $policy:literal; )*) => {
+        $( #[doc = concat!("`", $name, "` in ", $unit, ". ", $policy)] pub const $const: u64 = $default; )*
+
+        /// Every limit.
+        pub const LIMITS: &[Limit] = &[ $( Limit {
+            name: $name, default: $default, unit: $unit, key: $key, policy: $policy,
+        }, )* ];
+    };
+}
+
+limits! {
+    PREAUTH_PAYLOAD: "preauth-payload" = 65_536, "bytes", None,
+        "A larger message before hello closes the connection with 1009.";
+    PREAUTH_FRAMES: "preauth-frames" = 15, "frames", None,
+        "One more frame while the handshake runs closes the connection with 1008.";
+    PREAUTH_PER_IP: "preauth-connections-per-ip" = 32, "connections", Some("gateway.limits.preauthConnectionsPerIp"),
+        "One more unauthenticated connection of one address gets HTTP 503; the slot is free again at hello or close.";
+    PREAUTH_TOTAL: "preauth-connections" = 1_024, "connections", None,
+        "One more unauthenticated connection of any address gets HTTP 503.";
+    HANDSHAKE_MS: "handshake" = 15_000, "ms", Some("gateway.limits.handshakeTimeoutMs"),
+        "A connection without hello this long after its challenge was sent closes with 1000.";
+    V3_MAX_PAYLOAD: "payload-v3" = 524_288, "bytes", Some("gateway.limits.maxPayloadBytes"),
+        "A larger message on a protocol 3 or plain connection closes it with 1009.";
+    V3_MAX_BUFFERED: "buffered-v3" = 1_572_864, "bytes", Some("gateway.limits.maxBufferedBytes"),
+        "Above it droppable events are left out; any other event closes the connection with 1008 `slow consumer`.";
+    V4_MAX_PAYLOAD: "payload-v4" = 26_214_400, "bytes", Some("gateway.limits.v4.maxPayloadBytes"),
+        "A larger message on a protocol 4 connection closes it with 1009.";
+    V4_MAX_BUFFERED: "buffered-v4" = 52_428_800, "bytes", Some("gateway.limits.v4.maxBufferedBytes"),
+        "As `buffered-v3`, for protocol 4 connections.";
+    REQUESTS_IN_FLIGHT: "requests-in-flight" = 256, "requests", None,
+        "One more unanswered request of a connection is refused with `UNAVAILABLE`, retryable.";
+    REQUEST_BYTES_IN_FLIGHT: "request-bytes-in-flight" = 52_428_800, "bytes", None,
+        "A request beyond it is refused with `UNAVAILABLE`, retryable.";
+    REQUEST_MS: "request" = 30_000, "ms", None,
+        "A request whose answer waits longer for the store is refused with `UNAVAILABLE`, retryable; `agent` and `agent.wait` have their own.";
+    UNAUTHORIZED_ROLE_RUN: "wrong-role-run" = 10, "answers", None,
+        "One more consecutive `unauthorized role` answer closes the connection with 1008.";
+    TICK_MS: "tick" = 30_000, "ms", None,
+        "The interval of the `tick` event.";
+    PING_MS: "ping" = 25_000, "ms", None,
+        "The interval of WebSocket pings; a connection that misses two is closed.";
+    HEALTH_MS: "health-refresh" = 60_000, "ms", None,
+        "The interval of the `health` event.";
+    PRESENCE_ENTRIES: "presence-entries" = 200, "entries", None,
+        "Beyond it the oldest entry without a connection is forgotten.";
+    PRESENCE_TTL_MS: "presence-ttl" = 300_000, "ms", None,
+        "An entry without a connection is forgotten after it.";
+    ANSWERS: "answers" = 1_000, "answers", None,
+        "Beyond it the oldest recorded answer is forgotten.";
+    ANSWER_TTL_MS: "answer-ttl" = 300_000, "ms", None,
+        "How long an idempotency key is remembered after its outcome.";
+    ANSWER_SWEEP_MS: "answer-sweep" = 60_000, "ms", None,
+        "How often recorded answers are swept.";
+    AUTH_ATTEMPTS: "auth-attempts" = 10, "failures", Some("gateway.auth.rateLimit.maxAttempts"),
+        "As many wrong credentials of one address within the window lock it out for that class.";
+    AUTH_WINDOW_MS: "auth-window" = 60_000, "ms", Some("gateway.auth.rateLimit.windowMs"),
+        "The window in which failures are counted.";
+    AUTH_LOCKOUT_MS: "auth-lockout" = 300_000, "ms", Some("gateway.auth.rateLimit.lockoutMs"),
+        "How long a lock-out lasts.";
+    AUTH_KEYS: "auth-keys" = 10_000, "addresses", None,
+        "When full of locked addresses, unknown ones are refused.";
+    AUTH_DELAY_MS: "auth-delay" = 5_000, "ms", None,
+        "The longest that the answer to a wrong credential from this host is held back; it starts at 250 ms and doubles.";
+    DEVICE_TOKENS: "device-tokens" = 3, "tokens", None,
+        "Of more tokens of a device and role the one that was not used for longest ends.";
+    DEVICE_USED_STEP_MS: "device-used-step" = 60_000, "ms", None,
+        "How exactly the last use of a device token is kept.";
+    PAIR_REQUESTS: "pair-requests" = 64, "requests", None,
+        "Beyond it the oldest pairing request is dropped.";
+    PAIR_REQUESTS_PER_IP: "pair-requests-per-ip" = 8, "requests", None,
+        "Beyond it the oldest pairing request of the address is dropped.";
+    PAIR_REQUEST_TTL_MS: "pair-request-ttl" = 300_000, "ms", None,
+        "How long a pairing request waits for a decision.";
+    HISTORY_MESSAGES: "history-messages" = 1_000, "messages", None,
+        "The most that `chat.history` returns; 200 when not asked for a number.";
+    HISTORY_BYTES: "history-bytes" = 6_291_456, "bytes", None,
+        "Beyond it `chat.history` leaves the oldest messages out, but keeps at least one.";
+    ATTACHMENT_BYTES: "attachment" = 5_000_000, "bytes", None,
+        "A larger decoded attachment is refused with `INVALID_REQUEST`.";
+    RUNS_ACTIVE: "runs" = 4, "runs", Some("agents.defaults.maxConcurrent"),
+        "Further runs wait for a place in the main lane.";
+    RUNS_WAITING: "runs-waiting" = 1_024, "runs", None,
+        "A further run is refused with `UNAVAILABLE`, retryable.";
+    RUN_MS: "run" = 600_000, "ms", Some("agents.defaults.timeoutSeconds"),
+        "A run that takes longer is aborted with `stopReason` `timeout`.";
+    RUN_MEMORY_MS: "run-memory" = 600_000, "ms", None,
+        "How long `agent.wait` remembers the outcome of a run.";
+    SYSTEM_EVENTS: "system-events" = 20, "texts", None,
+        "Beyond it the oldest waiting system event of a session is dropped.";
+    SYSTEM_EVENT_BYTES: "system-event" = 4_096, "bytes", None,
+        "A larger `system-event`, members and text together, is refused with `INVALID_REQUEST`.";
+    HTTP_HEADER_BYTES: "http-headers" = 16_384, "bytes", None,
+        "A larger request head is answered with 431 and closed.";
+    HTTP_HEADER_MS: "http-header-time" = 60_000, "ms", None,
+        "A request head that takes longer closes the connection.";
+}
+
+/// A limit in milliseconds as a duration.
+pub(crate) const fn millis(limit: u64) -> Duration {
+    Duration::from_millis(limit)
+}
+
+/// A limit in bytes or items as a length.
+pub(crate) fn length(limit: u64) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}

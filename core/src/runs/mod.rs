@@ -1,0 +1,246 @@
+//! Runs: one question to an agent and its answer, from admission to the one terminal event (spec 02 §9–§11).
+//!
+//! A run is admitted by a transaction that holds the user's words, and acknowledged when that is stored. It
+//! waits in its session's lane and then for a place in the main lane, loads what was said before, and streams.
+//! However it ends, a second transaction holds the answer; only when that is stored do clients hear the
+//! terminal event. If it cannot be stored the run ends in an error all the same: nothing hangs.
+//!
+//! ```text
+//! Admitting → Waiting → Loading → Streaming → Settling → gone
+//! ```
+//!
+//! A run is tied to no connection. An abort reaches it in every stage but the last.
+
+mod abort;
+mod admit;
+mod context;
+mod events;
+mod lanes;
+mod memory;
+mod settle;
+mod stream;
+mod turn;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use telson_proto::Protocol;
+
+use crate::gateway::Gateway;
+use crate::ids::{AgentId, ConnId, DeviceId, FetchId, RunId, SessionId, SessionKey, Ticket};
+use crate::limits;
+use crate::providers::ModelStream;
+use crate::providers::request::Image;
+use crate::settings::{AgentSettings, ModelRef};
+use crate::time::{Now, earliest};
+
+pub(crate) use admit::Admission;
+pub(crate) use memory::{Ended, Wait, timed_out};
+
+use events::Voice;
+use lanes::Lanes;
+use memory::{Memory, Waits};
+
+/// The runs. See the [module documentation](self).
+pub struct Runs {
+    open: BTreeMap<RunId, Run>,
+    lanes: Lanes,
+    /// Those that load or stream.
+    active: BTreeSet<RunId>,
+    memory: Memory,
+    waits: Waits,
+    watchers: Vec<Watcher>,
+    most: usize,
+}
+
+/// What is to be done when runs are gone.
+struct Watcher {
+    left: BTreeSet<RunId>,
+    then: Box<dyn FnOnce(&mut Gateway) + Send>,
+}
+
+/// The method that started a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    /// `chat.send`.
+    Chat,
+    /// `agent`.
+    Agent,
+}
+
+impl Family {
+    /// The key under which the answers to an idempotency key are kept (spec 02 §2.3).
+    pub(crate) fn answer_key(self, run: &RunId) -> String {
+        match self {
+            Self::Chat => format!("chat:{run}"),
+            Self::Agent => format!("agent:{run}"),
+        }
+    }
+}
+
+/// Who started a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Owner {
+    pub(crate) conn: ConnId,
+    pub(crate) device: Option<DeviceId>,
+    pub(crate) protocol: Protocol,
+}
+
+impl Owner {
+    /// Whether the two are the same connection or the same device.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.conn == other.conn || (self.device.is_some() && self.device == other.device)
+    }
+}
+
+/// What a run is asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Ask {
+    pub(crate) text: String,
+    pub(crate) images: Vec<Image>,
+    /// The thinking level of this turn.
+    pub(crate) thinking: Option<String>,
+    /// Appended to the system prompt.
+    pub(crate) system: Option<String>,
+    /// The model of this turn.
+    pub(crate) model: Option<ModelRef>,
+    pub(crate) timeout: Duration,
+    /// The answer to a command, for which no model is asked.
+    pub(crate) reply: Option<String>,
+}
+
+/// A run that is admitted and has not ended.
+pub(crate) struct Run {
+    id: RunId,
+    key: SessionKey,
+    session: SessionId,
+    agent: AgentId,
+    family: Family,
+    owner: Owner,
+    /// The request of the owner, for the second answer of `agent`.
+    ticket: Ticket,
+    ask: Ask,
+    admitted: Now,
+    stage: Stage,
+    /// An abort that came before the admission was stored.
+    cut: Option<String>,
+    voice: Voice,
+    thoughts: String,
+    model: ModelRef,
+    api: &'static str,
+    /// The runs whose words this one answers too.
+    collected: BTreeSet<RunId>,
+    /// When it is cut short, once it streams.
+    deadline: Option<Duration>,
+}
+
+/// Where a run is in its life.
+enum Stage {
+    /// The user's words are on their way to the store.
+    Admitting,
+    /// In a lane.
+    Waiting,
+    /// What was said before is being loaded.
+    Loading,
+    Streaming {
+        stream: ModelStream,
+        fetch: Option<FetchId>,
+    },
+    /// The answer is on its way to the store.
+    Settling,
+}
+
+impl Run {
+    /// The session.
+    pub(crate) fn key(&self) -> &SessionKey {
+        &self.key
+    }
+
+    /// The agent.
+    pub(crate) fn agent(&self) -> &AgentId {
+        &self.agent
+    }
+
+    /// Who started it.
+    pub(crate) fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    /// The text so far.
+    pub(crate) fn text(&self) -> &str {
+        self.voice.text()
+    }
+
+    /// Whether it is past the point where it can be aborted.
+    pub(crate) fn is_settling(&self) -> bool {
+        matches!(self.stage, Stage::Settling)
+    }
+
+    /// Whether it is a turn of its session: it loads, streams or settles.
+    pub(crate) fn has_begun(&self) -> bool {
+        !matches!(self.stage, Stage::Admitting | Stage::Waiting)
+    }
+
+    fn next_deadline(&self) -> Option<Duration> {
+        let Stage::Streaming { stream, .. } = &self.stage else { return None };
+        earliest(earliest(stream.next_deadline(), self.voice.next_deadline()), self.deadline)
+    }
+}
+
+impl Runs {
+    /// No runs.
+    pub(crate) fn new(settings: &AgentSettings) -> Self {
+        Self {
+            open: BTreeMap::new(),
+            lanes: Lanes::new(settings.max_concurrent),
+            active: BTreeSet::new(),
+            memory: Memory::default(),
+            waits: Waits::default(),
+            watchers: Vec::new(),
+            most: limits::length(limits::RUNS_WAITING) + settings.max_concurrent,
+        }
+    }
+
+    /// When [`Gateway::run_timeouts`] has something to do.
+    pub(crate) fn next_deadline(&self) -> Option<Duration> {
+        let runs = self.active.iter().filter_map(|run| self.open.get(run)?.next_deadline()).min();
+        earliest(runs, self.waits.next_deadline())
+    }
+
+    /// How many runs are admitted and have not ended.
+    pub(crate) fn open(&self) -> usize {
+        self.open.len()
+    }
+
+    /// A run that has not ended.
+    pub(crate) fn get(&self, run: &RunId) -> Option<&Run> {
+        self.open.get(run)
+    }
+
+    /// How a run ended, if that was in the last ten minutes.
+    pub(crate) fn ended(&mut self, now: Duration, run: &RunId) -> Option<&Ended> {
+        self.memory.get(now, run)
+    }
+
+    /// Somebody waits for the end of a run until `until`.
+    pub(crate) fn wait(&mut self, run: RunId, until: Duration, wait: Wait) {
+        self.waits.add(run, until, wait);
+    }
+
+    fn is_full(&self) -> bool {
+        self.open.len() >= self.most
+    }
+
+    /// Whether nothing is kept of any run but the memory of its end.
+    #[cfg(test)]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.open.is_empty()
+            && self.active.is_empty()
+            && self.watchers.is_empty()
+            && self.lanes.is_empty()
+            && self.waits.next_deadline().is_none()
+    }
+}

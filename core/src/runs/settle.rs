@@ -1,0 +1,285 @@
+//! The end of a run: the answer is stored, then everyone hears of it, once (spec 02 §9.4, §11) [C-22, C-26].
+
+use serde_json::{Value, json};
+use telson_proto::chat::{
+    AgentDone, AgentMeta, AgentMetaModel, AgentPayload, AgentResult, ChatAck, ChatMessage, RunUsage,
+};
+use telson_proto::{ErrorShape, Json, Protocol};
+
+use crate::gateway::Gateway;
+use crate::ids::RunId;
+use crate::messages::Outcome;
+use crate::providers::{ModelError, StopReason, Usage};
+use crate::sessions::{Reason, RunStatus};
+use crate::settings::ModelRef;
+use crate::store::{Op, StoreError};
+use crate::time::Now;
+
+use super::admit::failed;
+use super::events::Ending;
+use super::memory::{Ended, How};
+use super::turn::store_failed;
+use super::{Family, Run, Stage};
+
+/// How a run ends.
+#[derive(Debug)]
+pub(super) enum End {
+    Done {
+        stop_reason: StopReason,
+        usage: Option<Usage>,
+    },
+    Aborted {
+        reason: String,
+    },
+    Failed(ModelError),
+    /// Another run answers its words.
+    Collected,
+    /// The gateway answers a command itself.
+    Replied {
+        text: String,
+    },
+}
+
+impl Gateway {
+    /// Ends a run: from now on nothing more of it is heard but its end, which comes when it is stored.
+    pub(super) fn end_run(&mut self, id: &RunId, end: End) {
+        let Some(run) = self.runs.open.get_mut(id).filter(|run| !run.is_settling()) else { return };
+        let stage = std::mem::replace(&mut run.stage, Stage::Settling);
+        let key = run.key.clone();
+        match stage {
+            Stage::Streaming { fetch: Some(fetch), .. } => self.abort_fetch(fetch),
+            Stage::Waiting => {
+                self.runs.lanes.withdraw(&key, id);
+            }
+            _ => {}
+        }
+        let ops = self.last_ops(id, &end);
+        let id = id.clone();
+        let then = move |gateway: &mut Self, stored: Result<(), StoreError>| match stored {
+            Ok(()) => gateway.close_run(&id, &end),
+            Err(error) => gateway.close_run(&id, &End::Failed(store_failed(&error))),
+        };
+        // A session that was removed meanwhile must not come back.
+        match self.sessions.get(&key) {
+            Some(_) => self.store_session(&key, ops, then),
+            None => self.store(ops, then),
+        }
+    }
+
+    /// What is stored at the end of a run, beside the session's row.
+    fn last_ops(&mut self, id: &RunId, end: &End) -> Vec<Op> {
+        let now = self.now;
+        let mut ops = Vec::new();
+        let Some(run) = self.runs.open.get(id) else { return ops };
+        let current = self.sessions.get(&run.key).is_some_and(|session| session.id == run.session);
+        if current {
+            if let Some(message) = assistant_message(run, end, now) {
+                let line = self.sessions.append(now, &mut self.entropy, &run.key, message, Some(id.clone()));
+                ops.extend(line.map(Op::AppendEntry));
+            }
+            let context = self.agents.context_tokens(&run.model);
+            let begun = run.voice.started_at().is_some();
+            let text = match end {
+                End::Replied { text } => Some(text.clone()),
+                _ => run.voice.visible().map(str::to_owned),
+            };
+            let (provider, model) = (run.model.provider.clone(), run.model.model.clone());
+            self.sessions.edit(now, &run.key, |entry| {
+                if let Some(text) = &text {
+                    entry.note_message(now.wall, "assistant", text);
+                }
+                if begun {
+                    entry.model_provider = Some(provider);
+                    entry.model = Some(model);
+                    entry.context_tokens = context;
+                    entry.system_sent = Some(true);
+                }
+                if let End::Done { usage: Some(usage), .. } = end {
+                    entry.add_usage(usage.input, usage.output, Some(usage.prompt()));
+                }
+            });
+            self.sessions.note_run_end(now, &run.key, id, status(end));
+        }
+        ops.push(Op::CloseRun(id.clone()));
+        let outcome = outcome(run, end, now);
+        ops.extend(self.answers.record(&run.family.answer_key(id), &outcome, now));
+        ops
+    }
+
+    /// The end is stored, or will never be: events, answers, and the next turn.
+    pub(super) fn close_run(&mut self, id: &RunId, end: &End) {
+        let Some(mut run) = self.runs.open.remove(id) else { return };
+        let now = self.now;
+        self.sessions.run_closed(&run.key, id);
+        tracing::debug!(target: "gateway", run = %id, session = %run.key, end = word(end), "run ended");
+        for event in run.voice.finish(now, ending(end, &run.model)) {
+            self.publish(event);
+        }
+        let outcome = outcome(&run, end, now);
+        let mut tickets = self.answers.finish(&run.family.answer_key(id), outcome.clone(), now);
+        if run.family == Family::Agent {
+            tickets.insert(0, run.ticket.clone());
+        }
+        for ticket in tickets {
+            self.reply(ticket, outcome.clone());
+        }
+        let ended = Ended { started_at: run.voice.started_at(), ended_at: now.wall, how: how(end) };
+        for wait in self.runs.waits.ended(id) {
+            self.reply(wait.ticket, Outcome::ok(ended.answer(id, wait.protocol)));
+        }
+        self.runs.memory.remember(now.mono, id.clone(), ended);
+        self.announce_session(&run.key, Reason::RunEnded, Some(id));
+        if self.runs.active.remove(id) {
+            self.runs.lanes.leave(&run.key);
+        }
+        self.run_is_gone(id);
+        self.start_turns();
+    }
+}
+
+fn word(end: &End) -> &'static str {
+    match end {
+        End::Done { .. } => "done",
+        End::Aborted { .. } => "aborted",
+        End::Failed(_) => "failed",
+        End::Collected => "collected",
+        End::Replied { .. } => "replied",
+    }
+}
+
+fn status(end: &End) -> RunStatus {
+    match end {
+        End::Done { .. } | End::Collected | End::Replied { .. } => RunStatus::Done,
+        End::Aborted { reason } if reason == "timeout" => RunStatus::Timeout,
+        End::Aborted { .. } => RunStatus::Killed,
+        End::Failed(_) => RunStatus::Failed,
+    }
+}
+
+fn ending<'a>(end: &'a End, model: &'a ModelRef) -> Ending<'a> {
+    match end {
+        End::Done { stop_reason, .. } => Ending::Done { stop_reason: stop_reason.as_str() },
+        End::Aborted { reason } => Ending::Aborted { reason },
+        End::Failed(error) => Ending::Failed { error, model },
+        End::Collected => Ending::Collected,
+        End::Replied { text } => Ending::Replied { text },
+    }
+}
+
+fn how(end: &End) -> How {
+    match end {
+        End::Done { stop_reason, .. } => How::Done { stop_reason: stop_reason.as_str() },
+        End::Collected | End::Replied { .. } => How::Done { stop_reason: "stop" },
+        End::Aborted { reason } => How::Aborted { reason: reason.clone() },
+        End::Failed(error) => How::Failed { error: error.message.clone() },
+    }
+}
+
+/// The answer to the run's idempotency key from now on.
+fn outcome(run: &Run, end: &End, now: Now) -> Outcome {
+    match (run.family, end) {
+        (_, End::Failed(error)) => {
+            let mut shape = ErrorShape::unavailable(error.message.clone());
+            if let Some(wait) = error.retry_after_ms {
+                shape = shape.retry_after(wait);
+            }
+            failed(run.family, &run.id, shape)
+        }
+        (Family::Chat, End::Aborted { reason }) if run.owner.protocol == Protocol::V4 => {
+            Outcome::ok(Json::of(&ChatAck {
+                summary: Some("aborted"),
+                stop_reason: Some(reason),
+                ended_at: Some(now.wall),
+                ..ChatAck::new(run.id.as_str(), "timeout")
+            }))
+        }
+        (Family::Chat, End::Aborted { reason }) if reason == "restart" => {
+            super::admit::interrupted(run.family, &run.id)
+        }
+        (Family::Chat, _) => Outcome::ok(Json::of(&ChatAck::new(run.id.as_str(), "ok"))),
+        (Family::Agent, _) => Outcome::ok(agent_result(run, end, now)),
+    }
+}
+
+fn agent_result(run: &Run, end: &End, now: Now) -> Json {
+    let (aborted, stop_reason, usage) = match end {
+        End::Aborted { reason } => (true, reason.as_str(), None),
+        End::Done { stop_reason, usage } => (false, stop_reason.as_str(), *usage),
+        End::Failed(_) | End::Collected | End::Replied { .. } => (false, "stop", None),
+    };
+    let began = run.voice.started_at().unwrap_or(now.wall);
+    Json::of(&AgentDone {
+        run_id: run.id.as_str(),
+        status: "ok",
+        summary: if aborted { "aborted" } else { "completed" },
+        result: Some(AgentResult {
+            payloads: run
+                .voice
+                .visible()
+                .map(|text| AgentPayload { text, media_url: None })
+                .into_iter()
+                .collect(),
+            meta: AgentMeta {
+                duration_ms: now.wall.saturating_sub(began),
+                aborted,
+                stop_reason,
+                agent_meta: AgentMetaModel {
+                    session_id: run.session.as_str(),
+                    provider: &run.model.provider,
+                    model: &run.model.model,
+                    usage: usage.map(|usage| RunUsage {
+                        input: usage.input,
+                        output: usage.output,
+                        cache_read: usage.cache_read,
+                        cache_write: usage.cache_write,
+                        total: usage.total,
+                    }),
+                },
+            },
+        }),
+    })
+}
+
+/// The answer as the transcript keeps it; `None` when there is nothing to keep. The partial text of an abort
+/// is kept too [C-28], and so is an error without any text.
+fn assistant_message(run: &Run, end: &End, now: Now) -> Option<Json> {
+    let text = run.voice.text();
+    let (stop_reason, usage, error) = match end {
+        End::Done { stop_reason, usage } => (stop_reason.as_str(), *usage, None),
+        End::Aborted { .. } => ("aborted", None, None),
+        End::Failed(error) => ("error", None, Some(error.message.as_str())),
+        End::Collected => return None,
+        End::Replied { text } => return Some(Json::of(&ChatMessage::injected(text, now.wall))),
+    };
+    if text.trim().is_empty() && error.is_none() {
+        return None;
+    }
+    let mut content: Vec<Value> = Vec::new();
+    if !run.thoughts.is_empty() {
+        content.push(json!({"type": "thinking", "thinking": run.thoughts}));
+    }
+    if !text.is_empty() {
+        content.push(json!({"type": "text", "text": text}));
+    }
+    let usage = usage.unwrap_or_default();
+    let mut message = json!({
+        "role": "assistant",
+        "content": content,
+        "api": run.api,
+        "provider": run.model.provider,
+        "model": run.model.model,
+        "usage": {
+            "input": usage.input,
+            "output": usage.output,
+            "cacheRead": usage.cache_read,
+            "cacheWrite": usage.cache_write,
+            "totalTokens": usage.total,
+        },
+        "stopReason": stop_reason,
+        "timestamp": now.wall,
+    });
+    if let Some(error) = error {
+        message["errorMessage"] = error.into();
+    }
+    Some(Json::of(&message))
+}

@@ -1,0 +1,87 @@
+//! While a run streams: what the model says becomes events; time and the outbound request move it on.
+
+use crate::fetch::FetchEvent;
+use crate::gateway::Gateway;
+use crate::ids::RunId;
+use crate::messages::Outcome;
+use crate::providers::ModelEvent;
+
+use super::memory::timed_out;
+use super::settle::End;
+use super::{Run, Stage};
+
+/// The longest thoughts that are kept, in bytes.
+const MAX_THOUGHT_BYTES: usize = 64 * 1024;
+
+impl Gateway {
+    /// A run's outbound request has moved.
+    pub(crate) fn run_fetched(&mut self, id: &RunId, event: FetchEvent) {
+        let Some(run) = self.runs.open.get_mut(id) else { return };
+        let Stage::Streaming { stream, fetch } = &mut run.stage else { return };
+        if matches!(event, FetchEvent::End | FetchEvent::Failed(_)) {
+            *fetch = None;
+        }
+        let said = stream.fetched(event);
+        self.model_said(id, said);
+    }
+
+    /// Does what is due: words of a stream, held-back events, the ends of runs and of waits.
+    pub(crate) fn run_timeouts(&mut self) {
+        let now = self.now.mono;
+        let due: Vec<RunId> = self
+            .runs
+            .active
+            .iter()
+            .filter(|id| self.runs.open.get(*id).and_then(Run::next_deadline).is_some_and(|due| due <= now))
+            .cloned()
+            .collect();
+        for id in due {
+            self.run_timeout(&id);
+        }
+        for (run, wait) in self.runs.waits.expired(now) {
+            self.reply(wait.ticket, Outcome::ok(timed_out(&run)));
+        }
+    }
+
+    fn run_timeout(&mut self, id: &RunId) {
+        let now = self.now;
+        let Some(run) = self.runs.open.get_mut(id) else { return };
+        let Stage::Streaming { stream, .. } = &mut run.stage else { return };
+        if run.deadline.is_some_and(|deadline| deadline <= now.mono) {
+            return self.end_run(id, End::Aborted { reason: "timeout".to_owned() });
+        }
+        let said = stream.timeout(now.mono);
+        let held_back = run.voice.timeout(now);
+        for event in held_back {
+            self.publish(event);
+        }
+        self.model_said(id, said);
+    }
+
+    /// The model has said something. Words that came together go out together.
+    fn model_said(&mut self, id: &RunId, said: Vec<ModelEvent>) {
+        let mut words = String::new();
+        let mut end = None;
+        let Some(run) = self.runs.open.get_mut(id) else { return };
+        for event in said {
+            match event {
+                ModelEvent::Text(text) => words.push_str(&text),
+                ModelEvent::Thinking(text) => {
+                    if run.thoughts.len() + text.len() <= MAX_THOUGHT_BYTES {
+                        run.thoughts.push_str(&text);
+                    }
+                }
+                ModelEvent::Done { stop_reason, usage } => end = Some(End::Done { stop_reason, usage }),
+                ModelEvent::Failed(error) => end = Some(End::Failed(error)),
+            }
+        }
+        if !words.is_empty() {
+            for event in run.voice.say(self.now, &words) {
+                self.publish(event);
+            }
+        }
+        if let Some(end) = end {
+            self.end_run(id, end);
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! A turn begins: waiting messages are collected, what was said before is loaded, and the model is asked.
+
+use telson_proto::{ErrorShape, Json};
+
+use crate::gateway::Gateway;
+use crate::ids::RunId;
+use crate::messages::Outcome;
+use crate::providers::request::TurnRequest;
+use crate::providers::{ErrorKind, ModelError};
+use crate::store::{Loaded, Op, Query, StoreError};
+
+use super::context;
+use super::lanes::Turn;
+use super::settle::End;
+use super::{Family, Stage};
+
+/// At most this many entries of a transcript go into a prompt.
+const MAX_ENTRIES: usize = 1_000;
+/// Bytes of transcript for each token of the context. Words take about four; the rest is room for the answer.
+const BYTES_PER_TOKEN: u64 = 3;
+/// The context that is assumed of a model of unknown size.
+const DEFAULT_CONTEXT: u64 = 32_768;
+/// Bounds for the bytes of transcript that are loaded. Images count, so the upper one is generous.
+const MIN_BYTES: u64 = 16 * 1024;
+const MAX_BYTES: u64 = 16 * 1024 * 1024;
+
+impl Gateway {
+    /// Starts every turn for which there is a place.
+    pub(super) fn start_turns(&mut self) {
+        while let Some(turn) = self.runs.lanes.next() {
+            self.start_turn(turn);
+        }
+    }
+
+    fn start_turn(&mut self, turn: Turn) {
+        let Turn { key, mut runs } = turn;
+        let Some(id) = runs.pop() else { return };
+        let earlier = runs;
+        let mut texts = Vec::new();
+        let mut images = Vec::new();
+        for id in &earlier {
+            let Some(run) = self.runs.open.get_mut(id) else { continue };
+            run.stage = Stage::Settling;
+            texts.push(std::mem::take(&mut run.ask.text));
+            images.append(&mut run.ask.images);
+        }
+        let Some(run) = self.runs.open.get_mut(&id) else {
+            self.runs.lanes.leave(&key);
+            return;
+        };
+        run.stage = Stage::Loading;
+        texts.push(std::mem::take(&mut run.ask.text));
+        images.append(&mut run.ask.images);
+        texts.retain(|text| !text.is_empty());
+        run.ask.text = texts.join("\n\n");
+        run.ask.images = images;
+        run.collected = earlier.iter().cloned().collect();
+        self.runs.active.insert(id.clone());
+        if earlier.is_empty() {
+            self.load_context(&id);
+        } else {
+            self.close_collected(earlier, id);
+        }
+    }
+
+    /// The other messages that the turn answers end with an empty final, once that is stored [C-27].
+    fn close_collected(&mut self, earlier: Vec<RunId>, newest: RunId) {
+        let mut ops = Vec::new();
+        for id in &earlier {
+            let outcome = collected(id);
+            ops.extend(self.answers.record(&Family::Chat.answer_key(id), &outcome, self.now));
+            ops.push(Op::CloseRun(id.clone()));
+        }
+        self.store(ops, move |gateway, stored| {
+            let failure = stored.err();
+            for id in earlier {
+                let end = match &failure {
+                    None => End::Collected,
+                    Some(error) => End::Failed(store_failed(error)),
+                };
+                gateway.close_run(&id, &end);
+            }
+            gateway.load_context(&newest);
+        });
+    }
+
+    fn load_context(&mut self, id: &RunId) {
+        let Some(run) = self.runs.open.get(id).filter(|run| matches!(run.stage, Stage::Loading)) else {
+            return;
+        };
+        let model = run.ask.model.clone().unwrap_or_else(|| self.model_of(&run.key));
+        let tokens = self.agents.context_tokens(&model).unwrap_or(DEFAULT_CONTEXT);
+        let bytes = tokens.saturating_mul(BYTES_PER_TOKEN).clamp(MIN_BYTES, MAX_BYTES);
+        let query = Query::Tail {
+            session: run.session.clone(),
+            limit: MAX_ENTRIES,
+            max_bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
+        };
+        let id = id.clone();
+        self.load(query, move |gateway, loaded| gateway.ask_model(&id, loaded));
+    }
+
+    /// What was said before is here: the model is asked.
+    fn ask_model(&mut self, id: &RunId, loaded: Result<Loaded, StoreError>) {
+        if !self.runs.open.get(id).is_some_and(|run| matches!(run.stage, Stage::Loading)) {
+            return;
+        }
+        let entries = match loaded {
+            Ok(Loaded::Entries(entries)) => entries,
+            Ok(Loaded::Everything(_)) => Vec::new(),
+            Err(error) => return self.end_run(id, End::Failed(store_failed(&error))),
+        };
+        // Words of runs that have not had their turn belong to a later prompt.
+        let ours = |run: &RunId| run == id || self.runs.open.get(run).is_some_and(|run| !run.has_begun());
+        let collected = self.runs.open.get(id).map(|run| run.collected.clone()).unwrap_or_default();
+        let history = context::history(&entries, |run| ours(run) || collected.contains(run));
+        // The choice counts that holds when the turn begins.
+        if let Some(run) = self.runs.open.get_mut(id) {
+            run.model = match &run.ask.model {
+                Some(model) => model.clone(),
+                None => self.agents.model_of(&run.agent, self.sessions.entry(&run.key)),
+            };
+        }
+        let request = self.turn_request(id, history);
+        let Some(run) = self.runs.open.get_mut(id) else { return };
+        let (stream, fetch) = match self.providers.start(self.now.mono, &run.model, &request) {
+            Ok(started) => started,
+            Err(error) => return self.end_run(id, End::Failed(error)),
+        };
+        run.api = stream.api();
+        run.deadline = Some(self.now.mono + run.ask.timeout);
+        run.stage = Stage::Streaming { stream, fetch: None };
+        let started = run.voice.start(self.now);
+        let key = run.key.clone();
+        self.publish(started);
+        self.announce_session(&key, crate::sessions::Reason::RunStarted, Some(id));
+        if let Some(request) = fetch {
+            let fetch_id = self.fetch(id.clone(), request);
+            if let Some(Stage::Streaming { fetch, .. }) = self.runs.open.get_mut(id).map(|run| &mut run.stage)
+            {
+                *fetch = Some(fetch_id);
+            }
+        }
+    }
+
+    fn turn_request(&mut self, id: &RunId, history: Vec<crate::providers::request::Message>) -> TurnRequest {
+        let Some(run) = self.runs.open.get(id) else { return TurnRequest::default() };
+        let entry = self.sessions.entry(&run.key);
+        let thinking =
+            run.ask.thinking.clone().or_else(|| entry.and_then(|entry| entry.thinking_level.clone()));
+        let thinking = thinking.or_else(|| Some(self.agents.thinking_default(&run.model)));
+        let mut notes = Vec::new();
+        if entry.is_some_and(|entry| entry.aborted_last_run == Some(true)) {
+            notes.push("Note: the last answer of this conversation was cut short.".to_owned());
+        }
+        let stamp = context::stamp(self.now.wall);
+        let events = self.system.take_events(&run.key);
+        notes.extend(events.iter().map(|text| format!("System: [{stamp}] {text}")));
+        let profile = self.settings.agents.list.iter().find(|profile| profile.id == run.agent);
+        let name = profile.and_then(|profile| profile.identity.name.as_deref().or(profile.name.as_deref()));
+        let own = name.map(|name| format!("You are {name}, a personal assistant."));
+        let parts: Vec<&str> = own.as_deref().into_iter().chain(run.ask.system.as_deref()).collect();
+        TurnRequest {
+            system: (!parts.is_empty()).then(|| parts.join("\n\n")),
+            history,
+            notes,
+            text: run.ask.text.clone(),
+            images: run.ask.images.clone(),
+            thinking,
+        }
+    }
+}
+
+/// The answer of a message that another run answers.
+fn collected(id: &RunId) -> Outcome {
+    Outcome::ok(Json::of(&telson_proto::chat::ChatAck::new(id.as_str(), "ok")))
+}
+
+/// A store that fails ends the run.
+pub(super) fn store_failed(error: &StoreError) -> ModelError {
+    ModelError::new(ErrorKind::Unknown, ErrorShape::from(error.clone()).message)
+}

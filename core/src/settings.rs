@@ -1,0 +1,342 @@
+//! What the machines are told once, at their start: the outcome of reading configuration and environment.
+//!
+//! [`crate::config`] makes it from the operator's file; the simulator makes it by hand.
+
+use std::time::Duration;
+
+use telson_proto::{Json, Scopes};
+
+use crate::auth::Secret;
+use crate::ids::AgentId;
+use crate::limits;
+use crate::messages::ConnLimits;
+
+/// Everything the machines need to know about their surroundings.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The host and the process.
+    pub facts: Facts,
+    /// Who may connect.
+    pub auth: AuthSettings,
+    /// The limits that configuration can change.
+    pub limits: LimitSettings,
+    /// Whether the plain dialect is spoken.
+    pub simple_dialect: bool,
+    /// The most that a plain connection without a device may be granted.
+    pub simple_max_scopes: Scopes,
+    /// The agents.
+    pub agents: AgentSettings,
+    /// The model providers, `echo` not among them: it is always there.
+    pub providers: Vec<ProviderSettings>,
+    /// The configuration as `config.get` shows it, secrets redacted.
+    pub config: ConfigView,
+}
+
+/// The host and the process.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// This program's version.
+    pub version: String,
+    /// The host's name.
+    pub host: String,
+    /// The first LAN address.
+    pub ip: Option<String>,
+    /// The operating system, such as `linux 6.8`.
+    pub platform: String,
+    /// `Linux`, `Mac` or `Windows`.
+    pub device_family: String,
+    /// The path of the configuration file, whether or not it exists.
+    pub config_path: String,
+    /// The state directory.
+    pub state_dir: String,
+}
+
+/// Who may connect.
+#[derive(Clone, Debug)]
+pub struct AuthSettings {
+    /// What the gateway asks for.
+    pub mode: AuthMode,
+    /// Wrong attempts before a lock-out, per address and class.
+    pub max_attempts: u32,
+    /// The window in which they are counted.
+    pub window: Duration,
+    /// How long a lock-out lasts.
+    pub lockout: Duration,
+    /// Whether loopback addresses are slowed down instead of locked out.
+    pub exempt_loopback: bool,
+    /// `gateway.controlUi.allowedOrigins`, lower case.
+    pub allowed_origins: Vec<String>,
+    /// `gateway.controlUi.allowInsecureAuth`, for v3 connections only.
+    pub allow_insecure_auth: bool,
+    /// `gateway.controlUi.dangerouslyDisableDeviceAuth`, for v3 connections only.
+    pub disable_device_auth: bool,
+    /// `gateway.nodes.pairing.autoApproveLocal`.
+    pub auto_approve_local: bool,
+}
+
+/// What the gateway asks for.
+#[derive(Clone, Debug)]
+pub enum AuthMode {
+    /// Nothing; permitted on a loopback bind only.
+    None,
+    /// The shared token.
+    Token(Secret),
+    /// The shared password.
+    Password(Secret),
+}
+
+impl AuthMode {
+    /// The configured word.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Token(_) => "token",
+            Self::Password(_) => "password",
+        }
+    }
+}
+
+/// The limits that configuration can change; the others stand in [`crate::limits`].
+#[derive(Clone, Copy, Debug)]
+pub struct LimitSettings {
+    /// Unauthenticated connections of one address.
+    pub preauth_per_ip: usize,
+    /// From challenge to hello.
+    pub handshake: Duration,
+    /// Protocol 3 and plain connections.
+    pub v3: ConnLimits,
+    /// Protocol 4 connections.
+    pub v4: ConnLimits,
+}
+
+impl Default for LimitSettings {
+    fn default() -> Self {
+        Self {
+            preauth_per_ip: limits::length(limits::PREAUTH_PER_IP),
+            handshake: limits::millis(limits::HANDSHAKE_MS),
+            v3: ConnLimits {
+                max_payload: limits::length(limits::V3_MAX_PAYLOAD),
+                max_buffered: limits::length(limits::V3_MAX_BUFFERED),
+            },
+            v4: ConnLimits {
+                max_payload: limits::length(limits::V4_MAX_PAYLOAD),
+                max_buffered: limits::length(limits::V4_MAX_BUFFERED),
+            },
+        }
+    }
+}
+
+/// The agents.
+#[derive(Clone, Debug)]
+pub struct AgentSettings {
+    /// The agent of keys that name none.
+    pub default: AgentId,
+    /// Every agent, the default first, the rest by id.
+    pub list: Vec<AgentProfile>,
+    /// The word for the main session.
+    pub main_key: String,
+    /// `session.scope` is `global`.
+    pub global_scope: bool,
+    /// `agents.defaults.model.primary`; `echo/echo` when nothing is configured.
+    pub model: ModelRef,
+    /// `agents.defaults.thinkingDefault`.
+    pub thinking_default: Option<String>,
+    /// `agents.defaults.verboseDefault`.
+    pub verbose_default: Option<String>,
+    /// How long a run may take.
+    pub timeout: Duration,
+    /// How many runs go at once.
+    pub max_concurrent: usize,
+    /// `agents.defaults.models`: the references that are allowed, with their aliases; empty allows all.
+    pub allowed_models: Vec<(ModelRef, Option<String>)>,
+    /// `agents.defaults.contextTokens`.
+    pub context_tokens: Option<u64>,
+}
+
+/// One agent.
+#[derive(Clone, Debug)]
+pub struct AgentProfile {
+    /// Its id.
+    pub id: AgentId,
+    /// Its name.
+    pub name: Option<String>,
+    /// Its model, when it is not the default.
+    pub model: Option<ModelRef>,
+    /// How it presents itself.
+    pub identity: Identity,
+}
+
+/// How an agent presents itself.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct Identity {
+    /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its theme.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub theme: Option<String>,
+    /// Its emoji.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub emoji: Option<String>,
+    /// A URL, a data URI or a short text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub avatar: Option<String>,
+}
+
+/// A model of a provider: `provider/model`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ModelRef {
+    /// The provider's id, lower case.
+    pub provider: String,
+    /// The model's id at that provider; may contain slashes.
+    pub model: String,
+}
+
+impl ModelRef {
+    /// The built-in model that repeats the user's words.
+    pub fn echo() -> Self {
+        Self { provider: "echo".to_owned(), model: "echo".to_owned() }
+    }
+
+    /// Reads `provider/model`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (provider, model) = text.trim().split_once('/')?;
+        let usable = !provider.is_empty() && !model.is_empty();
+        usable.then(|| Self { provider: provider.to_ascii_lowercase(), model: model.to_owned() })
+    }
+}
+
+impl std::fmt::Display for ModelRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.provider, self.model)
+    }
+}
+
+/// A model provider (`models.providers.<id>`).
+#[derive(Clone, Debug)]
+pub struct ProviderSettings {
+    /// Its id, lower case.
+    pub id: String,
+    /// Where it is, such as `https://host/v1`, without a trailing slash.
+    pub base_url: String,
+    /// Its key.
+    pub api_key: Option<Secret>,
+    /// Whether the key goes into an `Authorization: Bearer` header; otherwise it is in `headers`.
+    pub auth_header: bool,
+    /// Further headers.
+    pub headers: Vec<(String, String)>,
+    /// Its models.
+    pub models: Vec<ModelSettings>,
+}
+
+/// A model (`models.providers.<id>.models[]`).
+#[derive(Clone, Debug)]
+pub struct ModelSettings {
+    /// Its id at the provider.
+    pub id: String,
+    /// The name to show.
+    pub name: String,
+    /// Whether it thinks before it answers.
+    pub reasoning: bool,
+    /// Whether it sees images.
+    pub images: bool,
+    /// Its context window in tokens.
+    pub context_window: u64,
+    /// The most tokens of an answer.
+    pub max_tokens: u64,
+    /// Spell the token limit `max_completion_tokens` instead of `max_tokens`.
+    pub max_completion_tokens: bool,
+}
+
+/// The configuration as `config.get` shows it (spec 03 §6.1), secrets redacted.
+#[derive(Clone, Debug)]
+pub struct ConfigView {
+    /// Whether the file exists.
+    pub exists: bool,
+    /// Its text with secrets redacted; `None` without a file.
+    pub raw: Option<String>,
+    /// Its content with secrets redacted, before defaults.
+    pub parsed: Json,
+    /// The same with defaults.
+    pub config: Json,
+    /// Lower-case hex SHA-256 of the text; of the empty text without a file.
+    pub hash: String,
+    /// Warnings as `{path, message}`.
+    pub warnings: Json,
+}
+
+impl Settings {
+    /// The settings of a gateway without any configuration, for tests and simulation.
+    pub fn plain(mode: AuthMode) -> Self {
+        Self {
+            facts: Facts {
+                version: "0.0.0".to_owned(),
+                host: "gateway".to_owned(),
+                ip: None,
+                platform: "linux".to_owned(),
+                device_family: "Linux".to_owned(),
+                config_path: "/nowhere/telson.json".to_owned(),
+                state_dir: "/nowhere".to_owned(),
+            },
+            auth: AuthSettings::new(mode),
+            limits: LimitSettings::default(),
+            simple_dialect: true,
+            simple_max_scopes: Scopes::all(),
+            agents: AgentSettings::default(),
+            providers: Vec::new(),
+            config: ConfigView::absent(),
+        }
+    }
+}
+
+impl AuthSettings {
+    /// The defaults around a mode.
+    pub fn new(mode: AuthMode) -> Self {
+        Self {
+            mode,
+            max_attempts: u32::try_from(limits::AUTH_ATTEMPTS).unwrap_or(u32::MAX),
+            window: limits::millis(limits::AUTH_WINDOW_MS),
+            lockout: limits::millis(limits::AUTH_LOCKOUT_MS),
+            exempt_loopback: true,
+            allowed_origins: Vec::new(),
+            allow_insecure_auth: false,
+            disable_device_auth: false,
+            auto_approve_local: true,
+        }
+    }
+}
+
+impl Default for AgentSettings {
+    fn default() -> Self {
+        let main = AgentId::new("main");
+        let profile =
+            AgentProfile { id: main.clone(), name: None, model: None, identity: Identity::default() };
+        Self {
+            default: main,
+            list: vec![profile],
+            main_key: "main".to_owned(),
+            global_scope: false,
+            model: ModelRef::echo(),
+            thinking_default: None,
+            verbose_default: None,
+            timeout: limits::millis(limits::RUN_MS),
+            max_concurrent: limits::length(limits::RUNS_ACTIVE),
+            allowed_models: Vec::new(),
+            context_tokens: None,
+        }
+    }
+}
+
+impl ConfigView {
+    /// No file.
+    pub fn absent() -> Self {
+        Self {
+            exists: false,
+            raw: None,
+            parsed: Json::empty(),
+            config: Json::empty(),
+            hash: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".to_owned(),
+            warnings: Json::of(&[(); 0]),
+        }
+    }
+}

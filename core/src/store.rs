@@ -1,0 +1,182 @@
+//! What the gateway keeps, as it tells the store (DESIGN.md, *One journal*).
+//!
+//! A transaction is written whole or not at all, in the order in which it was handed over, and reported as
+//! stored only when it will survive a crash. Memory is a cache of these rows.
+
+use serde::{Deserialize, Serialize};
+use telson_proto::Json;
+
+use crate::ids::{DeviceId, RunId, SessionId, SessionKey, TxId};
+
+/// Changes that belong together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Transaction {
+    /// Named in the report.
+    pub id: TxId,
+    /// The changes, in order.
+    pub ops: Vec<Op>,
+}
+
+/// One change.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// Writes a session's row, replacing the one of the same key.
+    PutSession(SessionRecord),
+    /// Removes a session's row; its transcript stays until archived.
+    DeleteSession(SessionKey),
+    /// Adds an entry to the end of a transcript.
+    AppendEntry(TranscriptEntry),
+    /// Takes a transcript out of reach of every query but keeps its rows.
+    ArchiveTranscript {
+        /// The transcript.
+        session: SessionId,
+        /// When, in epoch milliseconds.
+        at: u64,
+    },
+    /// Removes a transcript's rows.
+    DeleteTranscript(SessionId),
+    /// Writes a device's row, replacing the one of the same id.
+    PutDevice(DeviceRecord),
+    /// Removes a device and its tokens.
+    DeleteDevice(DeviceId),
+    /// Writes the answer recorded for an idempotency key.
+    PutAnswer(AnswerRecord),
+    /// Forgets answers: those named.
+    DeleteAnswers(Vec<String>),
+    /// Notes a run that is under way.
+    OpenRun(OpenRun),
+    /// The run has ended.
+    CloseRun(RunId),
+}
+
+/// A session's row: the columns that are searched, and the entry as the sessions domain writes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionRecord {
+    /// The canonical key.
+    pub key: SessionKey,
+    /// The current incarnation.
+    pub session: SessionId,
+    /// Epoch milliseconds of the last change.
+    pub updated_at: u64,
+    /// The entry (spec 02 §4.2).
+    pub entry: Json,
+}
+
+/// One line of a transcript (spec 02 §5).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TranscriptEntry {
+    /// The transcript it belongs to.
+    pub session: SessionId,
+    /// Its one-based position.
+    pub seq: u64,
+    /// Eight hex digits.
+    pub id: String,
+    /// The entry before it on its branch.
+    pub parent: Option<String>,
+    /// Epoch milliseconds.
+    pub at: u64,
+    /// The run that wrote it.
+    pub run: Option<RunId>,
+    /// The message (spec 02 §6).
+    pub message: Json,
+}
+
+/// A paired device (spec 01 §5.1).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRecord {
+    /// The device.
+    pub id: DeviceId,
+    /// The record as the devices domain writes it.
+    pub record: Json,
+}
+
+/// What was answered to an idempotency key (spec 02 §2.3).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnswerRecord {
+    /// `<family>:<idempotency key>`.
+    pub key: String,
+    /// Hex SHA-256 of the parameters.
+    pub digest: String,
+    /// When it was recorded, in epoch milliseconds.
+    pub at: u64,
+    /// The answer as the answers room writes it.
+    pub answer: Json,
+}
+
+/// A run that has been acknowledged and has not ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenRun {
+    /// The run.
+    pub run: RunId,
+    /// Its session.
+    pub session_key: SessionKey,
+    /// The key of its answer.
+    pub answer_key: String,
+    /// When it was admitted, in epoch milliseconds.
+    pub at: u64,
+}
+
+/// A question to the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// Everything that the gateway keeps in memory; asked once, at the start.
+    Everything,
+    /// The end of a transcript.
+    Tail {
+        /// The transcript.
+        session: SessionId,
+        /// At most this many entries.
+        limit: usize,
+        /// At most this many bytes of messages, but at least one entry.
+        max_bytes: usize,
+    },
+}
+
+/// The store's answer to a [`Query`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Loaded {
+    /// To [`Query::Everything`].
+    Everything(Box<Everything>),
+    /// To [`Query::Tail`]: oldest first.
+    Entries(Vec<TranscriptEntry>),
+}
+
+/// What the gateway keeps in memory.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Everything {
+    /// Every session.
+    pub sessions: Vec<SessionRecord>,
+    /// Every paired device.
+    pub devices: Vec<DeviceRecord>,
+    /// The recorded answers, oldest first.
+    pub answers: Vec<AnswerRecord>,
+    /// Runs that were under way when the last process ended.
+    pub open_runs: Vec<OpenRun>,
+    /// The length of each live transcript: the `seq` and id of its last entry.
+    pub transcripts: Vec<TranscriptEnd>,
+}
+
+/// Where a transcript ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TranscriptEnd {
+    /// The transcript.
+    pub session: SessionId,
+    /// The position of its last entry.
+    pub seq: u64,
+    /// The id of its last entry.
+    pub id: String,
+}
+
+/// Why the store could not do it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The disk is full.
+    #[error("the disk with the state directory is full; free space and try again")]
+    Full,
+    /// The state directory cannot be written.
+    #[error("the state directory is read-only; make it writable and try again")]
+    ReadOnly,
+    /// Anything else, in the database's words.
+    #[error("the store failed: {0}")]
+    Failed(String),
+}

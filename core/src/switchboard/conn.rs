@@ -1,0 +1,122 @@
+//! One connection, from upgrade to close.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use telson_proto::{Dialect, Protocol, Role};
+
+use crate::auth::Principal;
+use crate::ids::SessionKey;
+use crate::messages::ConnLimits;
+use crate::peer::Peer;
+
+use super::outbox::Outbox;
+
+/// A connection's state.
+#[derive(Debug)]
+pub(super) struct Conn {
+    pub(super) peer: Peer,
+    pub(super) nonce: String,
+    pub(super) stage: Stage,
+    pub(super) outbox: Outbox,
+    /// The deadline under which the connection stands in the switchboard's list.
+    pub(super) deadline: Option<Duration>,
+}
+
+/// How far a connection has come.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// Its challenge is out, its first frame is awaited.
+    Challenged {
+        /// Whether the challenge has left for the socket: only then the client's time runs.
+        flushed: bool,
+    },
+    /// Its connect is with the gateway; further frames wait.
+    Handshaking { dialect: Dialect, waiting: Vec<String> },
+    /// It is in.
+    Live(Box<Live>),
+    /// A close frame is on its way; nothing more is read or sent.
+    Closing {
+        /// Whether the gateway was told of the connection.
+        known: bool,
+        /// Whether it still holds a slot for unauthenticated connections.
+        preauth: bool,
+    },
+}
+
+/// A connection that is in.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) dialect: Dialect,
+    pub(super) principal: Arc<Principal>,
+    pub(super) limits: ConnLimits,
+    /// The number of the last event.
+    pub(super) seq: u64,
+    /// Unanswered requests: their serial and size.
+    pub(super) in_flight: HashMap<u64, usize>,
+    pub(super) in_flight_bytes: usize,
+    /// Consecutive answers that said `unauthorized role`.
+    pub(super) wrong_role_run: u64,
+    /// A ping is out and nothing has come since.
+    pub(super) awaiting_pong: bool,
+    pub(super) session_list: bool,
+    /// Names that this client used for sessions, by canonical key.
+    pub(super) aliases: HashMap<SessionKey, String>,
+}
+
+impl Live {
+    pub(super) fn protocol(&self) -> Protocol {
+        self.principal.protocol
+    }
+
+    pub(super) fn is_node(&self) -> bool {
+        self.principal.role == Role::Node
+    }
+}
+
+impl Conn {
+    pub(super) fn new(peer: Peer, nonce: String) -> Self {
+        let stage = Stage::Challenged { flushed: false };
+        Self { peer, nonce, stage, outbox: Outbox::default(), deadline: None }
+    }
+
+    /// Whether the gateway has heard of the connection and must hear that it is gone.
+    pub(super) fn known_to_gateway(&self) -> bool {
+        match &self.stage {
+            Stage::Challenged { .. } => false,
+            Stage::Handshaking { .. } | Stage::Live(_) => true,
+            Stage::Closing { known, .. } => *known,
+        }
+    }
+
+    /// Whether the connection counts as unauthenticated.
+    pub(super) fn holds_preauth_slot(&self) -> bool {
+        match &self.stage {
+            Stage::Challenged { .. } | Stage::Handshaking { .. } => true,
+            Stage::Live(_) => false,
+            Stage::Closing { preauth, .. } => *preauth,
+        }
+    }
+
+    /// The spelling in which to write to the client; before its first frame the native one.
+    pub(super) fn dialect(&self) -> Dialect {
+        match &self.stage {
+            Stage::Handshaking { dialect, .. } => *dialect,
+            Stage::Live(live) => live.dialect,
+            Stage::Challenged { .. } | Stage::Closing { .. } => Dialect::Native,
+        }
+    }
+
+    pub(super) fn live_mut(&mut self) -> Option<&mut Live> {
+        match &mut self.stage {
+            Stage::Live(live) => Some(live),
+            _ => None,
+        }
+    }
+
+    /// Bytes of frames that wait to leave.
+    pub(super) fn buffered(&self) -> usize {
+        self.outbox.waiting()
+    }
+}
