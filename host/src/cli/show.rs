@@ -1,0 +1,369 @@
+//! The commands that ask the gateway something and show the answer.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use telson_core::config::{Access, Failure, Flags};
+
+use crate::config::Places;
+use crate::logging::escape;
+use crate::runtime::Runtime;
+use crate::state::{Lock, stored_token};
+
+use super::args::{Call, Client as ClientArgs, Sessions};
+use super::client::Client;
+use super::error::CliError;
+use super::target::{Credential, NAMED, Target};
+use super::term::Output;
+
+/// Connects to the target; a failure says what was tried and what may help.
+pub(crate) async fn connect<R: Runtime>(
+    runtime: &R,
+    places: &Places,
+    args: &ClientArgs,
+) -> Result<(Client<R>, Target), CliError> {
+    let target = Target::resolve(places, args)?;
+    match Client::connect(runtime, &target, Duration::from_millis(args.timeout)).await {
+        Ok(client) => Ok((client, target)),
+        Err(error) => Err(explain(error, places, &target)),
+    }
+}
+
+/// Adds the target to an error, and the remedy.
+pub(crate) fn explain(error: CliError, places: &Places, target: &Target) -> CliError {
+    let local = target.source != NAMED;
+    let remedy = match error.failure {
+        Failure::GatewayUnreachable if local => Some("start it with: {program} gateway run".to_owned()),
+        Failure::AuthRefused if local && matches!(target.credential, Credential::Nothing) => Some(format!(
+            "{} holds no token: was the gateway started with another --state-dir, or with a secret of its own?",
+            places.state.run().display()
+        )),
+        Failure::AuthRefused if local => Some(
+            "the gateway may have been started with another secret than the one configured now; restart it, or pass \
+             --token or --password"
+                .to_owned(),
+        ),
+        _ => None,
+    };
+    let error = error
+        .hint(format!("Gateway target: {}", target.url))
+        .hint(format!("Source: {}", target.source))
+        .hint(format!("Config: {}", places.config.display()));
+    remedy.into_iter().fold(error, CliError::hint)
+}
+
+/// One call with its connection.
+async fn ask<R: Runtime>(
+    runtime: &R,
+    places: &Places,
+    args: &ClientArgs,
+    method: &str,
+    params: Value,
+) -> Result<Value, CliError> {
+    let (mut client, _) = connect(runtime, places, args).await?;
+    let answer = client.call(method, params).await;
+    client.close().await;
+    answer
+}
+
+/// What `status` found.
+struct Status {
+    target: Target,
+    latency: u128,
+    hello: Value,
+    summary: Value,
+    /// The process, when the gateway is the local one.
+    pid: Option<u32>,
+}
+
+/// `status`
+pub(crate) async fn status<R: Runtime>(
+    runtime: &R,
+    places: &Places,
+    args: &ClientArgs,
+    output: Output,
+) -> Result<(), CliError> {
+    let started = Instant::now();
+    let (mut client, target) = connect(runtime, places, args).await?;
+    let latency = started.elapsed().as_millis();
+    let answer = client.call("status", json!({})).await;
+    let hello = std::mem::take(&mut client.hello);
+    client.close().await;
+    let holder = Lock::holder(&places.state).filter(|_| target.source != NAMED);
+    let status = Status { target, latency, hello, summary: answer?, pid: holder.map(|holder| holder.pid) };
+    if output.json {
+        output.value(&status.json());
+        return Ok(());
+    }
+    output.pairs(&status.pairs());
+    for warning in &status.target.warnings {
+        output.note(&format!("warning: {}", escape(warning)));
+    }
+    Ok(())
+}
+
+impl Status {
+    /// The gateway's summary, and how it was reached (spec 05 §15.7).
+    fn json(self) -> Value {
+        let hello = |path: &str| self.hello.pointer(path).cloned().unwrap_or_default();
+        let gateway = json!({
+            "mode": "local", "url": self.target.url, "urlSource": self.target.source, "misconfigured": false,
+            "reachable": true, "connectLatencyMs": self.latency, "authMode": self.target.credential.as_str(),
+            "self": hello("/server"), "uptimeMs": hello("/snapshot/uptimeMs"), "pid": self.pid,
+            "configPath": hello("/snapshot/configPath"), "stateDir": hello("/snapshot/stateDir"),
+            "warnings": self.target.warnings, "error": null,
+        });
+        let mut summary = self.summary;
+        if let Value::Object(members) = &mut summary {
+            members.insert("gateway".to_owned(), gateway);
+            let os = json!({"platform": std::env::consts::OS, "arch": std::env::consts::ARCH});
+            members.insert("os".to_owned(), os);
+        }
+        summary
+    }
+
+    fn pairs(&self) -> Vec<(&'static str, String)> {
+        let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or("unknown").to_owned();
+        let hello = |path: &str| self.hello.pointer(path);
+        let pid = self.pid.map_or_else(String::new, |pid| format!(", pid {pid}"));
+        let uptime = hello("/snapshot/uptimeMs").and_then(Value::as_u64).unwrap_or(0);
+        let presence = hello("/snapshot/presence").and_then(Value::as_array).map_or(0, Vec::len);
+        let sessions = self.summary.pointer("/sessions/count").and_then(Value::as_u64).unwrap_or(0);
+        vec![
+            ("Gateway", format!("running at {} ({})", self.target.url, self.target.source)),
+            ("Version", format!("{}{pid}", text(hello("/server/version")))),
+            ("Uptime", span(uptime)),
+            ("Answer", format!("{} ms", self.latency)),
+            ("Auth", self.target.credential.as_str().to_owned()),
+            ("Model", text(self.summary.pointer("/sessions/defaults/model"))),
+            ("Sessions", sessions.to_string()),
+            ("Presence", presence.to_string()),
+            ("State", text(hello("/snapshot/stateDir"))),
+            ("Config", text(hello("/snapshot/configPath"))),
+        ]
+    }
+}
+
+/// `health`
+pub(crate) async fn health<R: Runtime>(
+    runtime: &R,
+    places: &Places,
+    args: &ClientArgs,
+    output: Output,
+) -> Result<(), CliError> {
+    let health = ask(runtime, places, args, "health", json!({})).await?;
+    if output.json {
+        output.value(&health);
+        return Ok(());
+    }
+    let good = if health.get("ok") == Some(&Value::Bool(true)) { "ok" } else { "not ok" };
+    output.line(&format!("Gateway: {good} ({} ms)", health.get("durationMs").unwrap_or(&Value::Null)));
+    let agents = health.get("agents").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let rows = agents.iter().map(|agent| {
+        let default = if agent.get("isDefault") == Some(&Value::Bool(true)) { "default" } else { "" };
+        vec![
+            text(agent, "agentId"),
+            agent.pointer("/sessions/count").map_or_else(String::new, ToString::to_string),
+            default.to_owned(),
+        ]
+    });
+    output.table(&["AGENT", "SESSIONS", ""], rows);
+    Ok(())
+}
+
+/// `call`
+pub(crate) async fn call<R: Runtime>(
+    runtime: &R,
+    places: &Places,
+    args: &Call,
+    output: Output,
+) -> Result<(), CliError> {
+    let written = args.params.as_deref().or(args.params_flag.as_deref()).unwrap_or("{}");
+    let params: Value = serde_json::from_str(written).map_err(|error| {
+        CliError::new(Failure::ArgInvalid, format!("the parameters are not JSON: {error}"))
+            .hint("such as '{\"limit\": 5}'")
+    })?;
+    let (mut client, _) = connect(runtime, places, &args.client).await?;
+    let answer = if args.expect_final {
+        client.call_twice(&args.method, params).await
+    } else {
+        client.call(&args.method, params).await
+    };
+    client.close().await;
+    let answer = answer?;
+    if !output.json {
+        output.note(&format!("Gateway call: {}", args.method));
+    }
+    output.value(&answer);
+    Ok(())
+}
+
+/// `sessions`
+pub(crate) async fn sessions<R: Runtime>(
+    runtime: &R,
+    places: &Places,
+    args: &Sessions,
+    output: Output,
+) -> Result<(), CliError> {
+    let mut params = json!({"includeDerivedTitles": true});
+    if let Some(limit) = args.limit {
+        params["limit"] = limit.into();
+    }
+    let list = ask(runtime, places, &args.client, "sessions.list", params).await?;
+    if output.json {
+        output.value(&list);
+        return Ok(());
+    }
+    let rows = list.get("sessions").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    if rows.is_empty() {
+        output.line("No sessions yet.");
+        return Ok(());
+    }
+    let cells = rows.iter().map(|row| {
+        let model = format!("{}/{}", text(row, "modelProvider"), text(row, "model"));
+        vec![
+            text(row, "key"),
+            text(row, "kind"),
+            age(row.get("updatedAt")),
+            model,
+            number(row, "totalTokens"),
+            title(row),
+        ]
+    });
+    output.table(&["KEY", "KIND", "UPDATED", "MODEL", "TOKENS", "TITLE"], cells);
+    Ok(())
+}
+
+/// `devices list`
+pub(crate) async fn devices<R: Runtime>(
+    runtime: &R,
+    places: &Places,
+    args: &ClientArgs,
+    output: Output,
+) -> Result<(), CliError> {
+    let list = ask(runtime, places, args, "device.pair.list", json!({})).await?;
+    if output.json {
+        output.value(&list);
+        return Ok(());
+    }
+    let of = |name: &str| list.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+    let (pending, paired) = (of("pending"), of("paired"));
+    if pending.is_empty() && paired.is_empty() {
+        output.line("No devices.");
+    }
+    if !pending.is_empty() {
+        output.line("Waiting:");
+        let rows = pending.iter().map(|device| {
+            let name = text(device, "displayName");
+            vec![
+                text(device, "requestId"),
+                name,
+                words(device, "role", "roles"),
+                text(device, "platform"),
+                age(device.get("ts")),
+            ]
+        });
+        output.table(&["REQUEST", "NAME", "ROLE", "PLATFORM", "ASKED"], rows);
+    }
+    if !paired.is_empty() {
+        output.line("Paired:");
+        let rows = paired.iter().map(|device| {
+            let id: String = text(device, "deviceId").chars().take(12).collect();
+            let name = text(device, "displayName");
+            let scopes = words(device, "scope", "scopes").replace("operator.", "");
+            vec![
+                id,
+                name,
+                words(device, "role", "roles"),
+                scopes,
+                text(device, "platform"),
+                age(device.get("approvedAtMs")),
+            ]
+        });
+        output.table(&["DEVICE", "NAME", "ROLE", "SCOPES", "PLATFORM", "PAIRED"], rows);
+    }
+    Ok(())
+}
+
+/// `token show`
+pub(crate) fn token(places: &Places, output: Output) -> Result<(), CliError> {
+    let loaded = places.load(&Flags::default())?;
+    let none = |message: &str| CliError::new(Failure::AuthMissing, message);
+    let (token, source) = match loaded.access {
+        Access::Token(token) => (token, "configuration or environment"),
+        Access::MadeToken => {
+            let made = stored_token(&places.state)?;
+            let missing = || {
+                none("there is no token yet").hint("it is made at the first start of: {program} gateway run")
+            };
+            (made.ok_or_else(missing)?, "made at the first start")
+        }
+        Access::Password(_) => return Err(none("the gateway asks for a password, not for a token")),
+        Access::Open => return Err(none("the gateway asks for nothing: its auth mode is none")),
+    };
+    if output.json {
+        output.value(&json!({"ok": true, "token": token.expose(), "source": source}));
+    } else {
+        output.line(token.expose());
+    }
+    Ok(())
+}
+
+fn text(value: &Value, name: &str) -> String {
+    value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+fn number(value: &Value, name: &str) -> String {
+    value.get(name).and_then(Value::as_u64).map_or_else(String::new, |number| number.to_string())
+}
+
+/// A list of words, or the one word that stands for it in older shapes.
+fn words(value: &Value, one: &str, many: &str) -> String {
+    match value.get(many).and_then(Value::as_array) {
+        Some(list) => list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
+        None => text(value, one),
+    }
+}
+
+/// The first of several names that a session has, cut to fit a line.
+fn title(row: &Value) -> String {
+    let names = ["label", "displayName", "derivedTitle", "lastMessagePreview"];
+    let name = names.iter().map(|name| text(row, name)).find(|name| !name.is_empty()).unwrap_or_default();
+    if name.chars().count() > 40 { name.chars().take(39).chain(['…']).collect() } else { name }
+}
+
+/// How long ago a time in epoch milliseconds was.
+fn age(at: Option<&Value>) -> String {
+    let now = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default();
+    at.and_then(Value::as_u64).map_or_else(String::new, |at| format!("{} ago", span(now.saturating_sub(at))))
+}
+
+/// A span of time in its largest unit and the next smaller one.
+fn span(millis: u64) -> String {
+    let seconds = millis / 1_000;
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{}m {}s", seconds / 60, seconds % 60),
+        3_600..86_400 => format!("{}h {}m", seconds / 3_600, seconds % 3_600 / 60),
+        _ => format!("{}d {}h", seconds / 86_400, seconds % 86_400 / 3_600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_read_as_people_say_them() {
+        assert_eq!(span(999), "0s");
+        assert_eq!(span(61_000), "1m 1s");
+        assert_eq!(span(7_260_000), "2h 1m");
+        assert_eq!(span(90_000_000), "1d 1h");
+    }
+
+    #[test]
+    fn a_session_is_called_by_the_best_of_its_names() {
+        assert_eq!(title(&json!({"label": "", "displayName": "shell"})), "shell");
+        assert_eq!(title(&json!({"derivedTitle": "x".repeat(50)})).chars().count(), 40);
+    }
+}

@@ -1,0 +1,120 @@
+//! What the terminal is and may be shown.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use comfy_table::{Table, presets};
+use serde::Serialize;
+use telson_core::config::Environment;
+
+use crate::logging::escape;
+
+/// What the terminal is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terminal {
+    /// Whether people read what is written to standard output.
+    pub interactive: bool,
+    /// Whether standard output may be coloured.
+    pub colour_out: bool,
+    /// Whether standard error may be coloured.
+    pub colour_err: bool,
+    /// Whether standard output is for the answer alone, so that logs go to standard error.
+    pub quiet_out: bool,
+}
+
+impl Terminal {
+    /// Looks at the standard streams and at `NO_COLOR`, `FORCE_COLOR` and `TERM`.
+    pub fn detect(env: &Environment, no_color: bool) -> Self {
+        let (out, err) = (io::stdout().is_terminal(), io::stderr().is_terminal());
+        Self::of(env, no_color, out, err)
+    }
+
+    fn of(env: &Environment, no_color: bool, out: bool, err: bool) -> Self {
+        let forced = env.get("FORCE_COLOR").is_some_and(|value| value != "0");
+        let dumb = env.get("TERM") == Some("dumb");
+        let refused = no_color || (env.get("NO_COLOR").is_some() && !forced);
+        let colour = |terminal: bool| !refused && (forced || (terminal && !dumb));
+        Self { interactive: out, colour_out: colour(out), colour_err: colour(err), quiet_out: false }
+    }
+}
+
+/// Where a command's answer goes, and in which form.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    /// One JSON value instead of text.
+    pub(crate) json: bool,
+    pub(crate) terminal: Terminal,
+}
+
+impl Output {
+    /// A piece of text, at once. A reader that is gone is no error.
+    pub(crate) fn piece(self, text: &str) {
+        let mut out = io::stdout().lock();
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    }
+
+    /// A line of text.
+    pub(crate) fn line(self, text: &str) {
+        self.piece(&format!("{text}\n"));
+    }
+
+    /// A line beside the answer.
+    pub(crate) fn note(self, text: &str) {
+        let _ = writeln!(io::stderr().lock(), "{text}");
+    }
+
+    /// A JSON value.
+    pub(crate) fn value(self, value: &impl Serialize) {
+        self.line(&serde_json::to_string_pretty(value).unwrap_or_default());
+    }
+
+    /// An aligned list of names and values.
+    pub(crate) fn pairs(self, pairs: &[(&str, String)]) {
+        let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        for (name, value) in pairs {
+            let dim = self.paint(anstyle::Style::new().dimmed());
+            self.line(&format!("{dim}{name:width$}{dim:#}  {}", escape(value)));
+        }
+    }
+
+    /// A table with a heading.
+    pub(crate) fn table(self, heading: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        table.set_header(heading.iter().map(|name| (*name).to_owned()));
+        for row in rows {
+            table.add_row(row.iter().map(|cell| escape(cell)));
+        }
+        table.column_iter_mut().for_each(|column| {
+            column.set_padding((0, 2));
+        });
+        for line in table.lines() {
+            self.line(line.trim_end());
+        }
+    }
+
+    /// The style, or none where colour is not wanted.
+    pub(crate) fn paint(self, style: anstyle::Style) -> anstyle::Style {
+        if self.terminal.colour_out { style } else { anstyle::Style::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn colour(pairs: &[(&str, &str)], no_color: bool, terminal: bool) -> bool {
+        let env = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Terminal::of(&env, no_color, terminal, terminal).colour_out
+    }
+
+    #[test]
+    fn colour_is_for_terminals_unless_somebody_says_otherwise() {
+        assert!(colour(&[], false, true));
+        assert!(!colour(&[], false, false));
+        assert!(!colour(&[("NO_COLOR", "1")], false, true));
+        assert!(colour(&[("FORCE_COLOR", "1")], false, false));
+        assert!(colour(&[("NO_COLOR", "1"), ("FORCE_COLOR", "1")], false, true));
+        assert!(!colour(&[("FORCE_COLOR", "1")], true, true), "the flag goes before the environment");
+        assert!(!colour(&[("TERM", "dumb")], false, true));
+    }
+}

@@ -1,0 +1,146 @@
+//! Runs the machines of `telson-core` on HTTP and WebSocket connections.
+//!
+//! One task, the engine, owns both machines and does no I/O. Tasks of connections, the store's thread and
+//! outbound requests tell it what happened; it asks the machines what is to be done and passes that on. What a
+//! client can fill is bounded: a connection whose events the engine has not taken yet is not read from.
+
+mod clock;
+mod ending;
+mod engine;
+mod frames;
+mod http;
+mod link;
+mod listen;
+mod outgoing;
+mod socket;
+#[cfg(test)]
+mod tests;
+mod upgrade;
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+
+use async_channel::Receiver;
+use telson_core::Seed;
+use telson_core::settings::Settings;
+
+use crate::runtime::{Runtime, Signal};
+use crate::store::StoreHandle;
+
+use engine::Engine;
+use link::Context;
+
+/// What a gateway is started with.
+pub struct ServeOptions {
+    /// What the machines are told once.
+    pub settings: Settings,
+    /// Where to listen. The first must work; a further one that does not is only warned of.
+    pub listeners: Vec<SocketAddr>,
+    /// Where the gateway's state is kept.
+    pub store: StoreHandle,
+    /// 32 bytes from the operating system.
+    pub seed: Seed,
+    /// Where signals come from.
+    pub signals: Signals,
+    /// Told once when the gateway listens and has loaded its state, with the addresses on which it listens.
+    pub on_ready: Option<OnReady>,
+    /// Called at each `SIGHUP`: reopens the log file.
+    pub on_hangup: Option<OnHangup>,
+}
+
+/// Called once, with the addresses on which the gateway listens.
+pub type OnReady = Box<dyn FnOnce(&[SocketAddr]) + Send>;
+
+/// Called at each `SIGHUP`.
+pub type OnHangup = Box<dyn FnMut() + Send>;
+
+/// Where signals come from.
+pub enum Signals {
+    /// The process.
+    Process,
+    /// A channel, for gateways that are one part of a process. A closed channel sends none.
+    Channel(Receiver<Signal>),
+}
+
+/// How a gateway ended. All are exit status 0: the process did what it was told (spec 05 §10.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It was asked to stop.
+    Stopped,
+    /// It was asked to restart; its supervisor starts it anew.
+    Restarting,
+    /// It was asked twice, or did not end in time.
+    Forced,
+}
+
+/// Why a gateway did not start, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Something listens there already.
+    #[error("another gateway instance is already listening on ws://{0}")]
+    PortInUse(SocketAddr),
+    /// The address cannot be bound.
+    #[error("failed to bind gateway socket on ws://{addr}: {cause}")]
+    Bind {
+        /// The address.
+        addr: SocketAddr,
+        /// The operating system's reason.
+        cause: io::Error,
+    },
+    /// No address was given.
+    #[error("no address to listen on was given")]
+    NoListener,
+    /// Signals cannot be caught.
+    #[error("signals cannot be caught: {0}")]
+    Signals(io::Error),
+    /// The state cannot be read; serving without it would pretend that there is none.
+    #[error("the kept state cannot be loaded; see the log for the reason")]
+    State,
+}
+
+/// Runs a gateway until it is told to stop.
+///
+/// # Errors
+/// See [`ServeError`]. Nothing is left running in any case.
+pub async fn serve<R: Runtime>(runtime: R, options: ServeOptions) -> Result<Exit, ServeError> {
+    let ServeOptions { settings, listeners, store, seed, signals, on_ready, on_hangup } = options;
+    let signals: engine::SignalStream = match signals {
+        Signals::Process => Box::pin(runtime.signals().map_err(ServeError::Signals)?),
+        Signals::Channel(channel) => Box::pin(channel),
+    };
+    listen::raise_file_limit();
+    let sockets = listen::bind(&runtime, &listeners)?;
+    let max_message = settings.limits.v3.max_payload.max(settings.limits.v4.max_payload);
+    let (context, events, guard) = Context::new(runtime, max_message);
+    let bound: Vec<SocketAddr> = sockets.iter().map(|(addr, _)| *addr).collect();
+    for (addr, socket) in sockets {
+        context.spawn(listen::accept(context.clone(), addr, socket));
+    }
+    let ready = Box::new(move || {
+        listen::announce(&bound);
+        if let Some(on_ready) = on_ready {
+            on_ready(&bound);
+        }
+    });
+    let engine = Engine::new(context, settings, seed, store, engine::Hooks { ready: Some(ready), on_hangup });
+    let exit = engine.run(events, signals).await;
+    drop(guard);
+    exit
+}
+
+/// Lets other tasks of the same thread go first, once.
+async fn give_way() {
+    let mut waited = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut waited, true) {
+            return std::task::Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
+}
+
+/// A boxed, pinned value.
+type Pinned<T> = Pin<Box<T>>;

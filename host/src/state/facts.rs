@@ -1,0 +1,69 @@
+//! What the machines are told about the host.
+
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::path::Path;
+
+use telson_core::config::Surroundings;
+use telson_core::settings::Facts;
+
+use super::StateDir;
+
+/// An address of the documentation range: asking for the route to it sends nothing and finds the LAN address.
+const SOMEWHERE: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
+
+/// The address at which a tailnet's own resolver is reached.
+const TAILNET: (Ipv4Addr, u16) = (Ipv4Addr::new(100, 100, 100, 100), 53);
+
+/// The host and the process.
+pub fn facts(state: &StateDir, config_file: &Path) -> Facts {
+    let uname = rustix::system::uname();
+    Facts {
+        version: crate::cli::VERSION.to_owned(),
+        host: uname.nodename().to_string_lossy().into_owned(),
+        ip: route_to(SOMEWHERE).filter(|ip| !ip.is_loopback()).map(|ip| ip.to_string()),
+        platform: platform(&uname.release().to_string_lossy()),
+        device_family: family().to_owned(),
+        config_path: config_file.display().to_string(),
+        state_dir: state.path().display().to_string(),
+    }
+}
+
+/// The system and its version, such as `linux 6.8.0`.
+fn platform(release: &str) -> String {
+    let system = if cfg!(target_os = "macos") { "macos" } else { std::env::consts::OS };
+    format!("{system} {release}")
+}
+
+/// The kind of machine, as clients name it.
+fn family() -> &'static str {
+    if cfg!(target_os = "macos") {
+        "Mac"
+    } else if cfg!(windows) {
+        "Windows"
+    } else {
+        "Linux"
+    }
+}
+
+/// What decides where to listen.
+pub fn surroundings() -> Surroundings {
+    let container = ["/.dockerenv", "/run/.containerenv"].iter().any(|mark| Path::new(mark).exists());
+    Surroundings { tailnet: route_to(TAILNET).filter(is_tailnet), container }
+}
+
+/// Whether an address lies in 100.64.0.0/10.
+fn is_tailnet(ip: &Ipv4Addr) -> bool {
+    let [first, second, ..] = ip.octets();
+    first == 100 && (64..128).contains(&second)
+}
+
+/// The own address from which packets to somewhere would leave. A datagram socket that is connected sends
+/// nothing.
+fn route_to(target: (Ipv4Addr, u16)) -> Option<Ipv4Addr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect(target).ok()?;
+    match socket.local_addr().ok()?.ip() {
+        IpAddr::V4(ip) if !ip.is_unspecified() => Some(ip),
+        _ => None,
+    }
+}
