@@ -1,0 +1,87 @@
+//! What must hold on every runtime: the driver against raw sockets.
+//!
+//! Each runtime's test file runs [`stories!`] with a function that makes its adapter.
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+pub mod calling;
+pub mod client;
+pub mod fetching;
+pub mod gateway;
+pub mod http;
+pub mod life;
+pub mod processes;
+pub mod socket;
+pub mod talk;
+
+use std::net::SocketAddr;
+
+use client::Client;
+
+/// One `#[test]` for each story, on the runtime that `$make` makes.
+macro_rules! stories {
+    ($make:path) => {
+        $crate::suite::stories! { $make:
+            http {
+                probes_answer_on_one_kept_connection,
+                a_body_that_nobody_wants_does_not_disturb,
+                an_upgrade_that_is_wrong_is_told_so,
+                malformed_requests_harm_nobody,
+                a_head_that_is_too_large_is_a_431,
+                clients_that_dawdle_keep_nobody_waiting,
+            }
+            socket {
+                the_challenge_comes_and_pings_are_answered,
+                a_frame_sent_with_the_upgrade_is_read,
+                a_stranger_may_not_send_much,
+                what_is_no_message_closes_with_1002,
+                a_message_may_come_in_pieces_and_in_binary,
+                a_close_is_answered,
+                a_client_that_vanishes_gives_its_place_back,
+            }
+            talk {
+                a_client_comes_in_and_asks,
+                a_client_that_is_in_may_send_what_its_hello_says,
+                a_client_that_does_not_read_is_still_heard,
+                a_slow_consumer_is_closed_and_hurts_nobody,
+                a_message_sent_just_before_the_end_is_heard,
+                a_stop_tells_everyone_who_is_in,
+            }
+            life {
+                a_stop_closes_sockets_with_1012_and_the_port,
+                a_restart_is_told_apart,
+                a_port_that_is_taken_is_named,
+            }
+            calling {
+                the_client_hears_the_challenge_and_the_close,
+                the_client_says_what_is_wrong,
+            }
+            fetching {
+                a_stream_arrives_in_pieces,
+                an_answer_that_breaks_off_fails,
+                silence_is_a_timeout,
+                nobody_there_is_told_with_the_host,
+                a_server_without_tls_is_no_https_server,
+            }
+            processes {
+                a_process_reads_writes_and_ends,
+                a_process_can_be_killed,
+                a_program_that_is_not_there_is_an_error,
+                work_that_panics_is_an_error,
+            }
+        }
+    };
+    ($make:path: $($module:ident { $($story:ident),* $(,)? })*) => { $($(
+        #[test]
+        fn $story() {
+            let held = $make();
+            $crate::suite::$module::$story(&held.runtime);
+        }
+    )*)* };
+}
+pub(crate) use stories;
+
+fn healthy(addr: SocketAddr) {
+    let (head, body) = Client::connect(addr).ask("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    assert_eq!(body, r#"{"ok":true,"status":"live"}"#);
+}
