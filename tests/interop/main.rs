@@ -1,0 +1,21 @@
+//! Clients that nobody here wrote, unchanged from npm, against both binaries.
+//!
+//! `scripts/interop-setup` installs them into a cache outside the tree.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod gateway_client;
+mod openclaw;
+mod openclaw_node;
+
+use telson_tests::support::binary::workspace;
+use telson_tests::support::command::Outcome;
+use telson_tests::support::gateway::Gateway;
+use telson_tests::support::npm;
+
+/// Runs a script of this folder against the gateway; it prints one JSON document.
+fn script(gateway: &Gateway, name: &str, arguments: &[&str]) -> serde_json::Value {
+    let mut command = npm::node(&workspace().join("tests/interop").join(name));
+    command.args([&gateway.url(), &gateway.token()]).args(arguments);
+    command.env("HOME", gateway.home.path("client-home"));
+    Outcome::of(&mut command).success().json()
+}
