@@ -1,0 +1,13 @@
+//! How fast the gateway is, beside a server that does no work.
+//!
+//! `telson-load` measures a gateway binary from outside, through its socket; `raw-epoll` speaks
+//! the same bytes and decides nothing, so it shows the machine's own limit. The client side is one thread on
+//! epoll with frames written by hand, so that it costs less than what it measures; each result says how busy
+//! the client was.
+
+pub mod measure;
+pub mod mux;
+pub mod report;
+pub mod server;
+pub mod target;
+pub mod wire;

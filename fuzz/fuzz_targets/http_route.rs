@@ -1,0 +1,102 @@
+//! Whatever a plain HTTP request asks for, in every phase of the gateway: one answer, well-formed, and nothing
+//! about the inside for strangers.
+#![no_main]
+
+use std::net::IpAddr;
+
+use arbitrary::Arbitrary;
+use libfuzzer_sys::fuzz_target;
+use telson_core::auth::Secret;
+use telson_core::http::HttpRequest;
+use telson_core::peer::Peer;
+use telson_core::settings::AuthMode;
+use telson_fuzz::{SECRET, World};
+
+#[derive(Arbitrary, Debug)]
+struct Case {
+    phase: u8,
+    requests: Vec<Asked>,
+}
+
+#[derive(Arbitrary, Debug)]
+struct Asked {
+    method: Word,
+    path: Word,
+    authorization: Option<String>,
+    host: Option<String>,
+    origin: Option<String>,
+    wants_websocket: bool,
+    forwarded: bool,
+    loopback: bool,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Word {
+    Known(u8),
+    Text(String),
+}
+
+impl Word {
+    fn text(self, known: &[&str]) -> String {
+        match self {
+            Self::Known(n) => known[usize::from(n) % known.len()].to_owned(),
+            Self::Text(text) => text,
+        }
+    }
+}
+
+const METHODS: [&str; 5] = ["GET", "HEAD", "POST", "OPTIONS", "get"];
+const PATHS: [&str; 10] = [
+    "/healthz",
+    "/health",
+    "/readyz",
+    "/ready",
+    "/startupz",
+    "/startup",
+    "/",
+    "//",
+    "/healthz/",
+    "/v1/models",
+];
+
+fuzz_target!(|case: Case| {
+    let mode = AuthMode::Token(Secret::new(SECRET));
+    let (mut world, serving) = match case.phase % 3 {
+        0 => (World::starting(mode), false),
+        1 => (World::serving(mode), true),
+        _ => {
+            let mut world = World::serving(mode);
+            world.stop("over");
+            (world, false)
+        }
+    };
+    for asked in case.requests.into_iter().take(16) {
+        ask(&mut world, serving, asked);
+    }
+});
+
+fn ask(world: &mut World, serving: bool, asked: Asked) {
+    let addr = if asked.loopback { [127, 0, 0, 1] } else { [192, 0, 2, 7] };
+    let mut peer = Peer::at(IpAddr::from(addr));
+    (peer.host, peer.origin, peer.forwarded) = (asked.host, asked.origin, asked.forwarded);
+    let request = HttpRequest {
+        peer,
+        method: asked.method.text(&METHODS),
+        path: asked.path.text(&PATHS),
+        authorization: asked.authorization,
+        wants_websocket: asked.wants_websocket,
+    };
+    let response = world.ask(request.clone());
+    assert!(!response.body.contains(SECRET));
+    let probe = PATHS[..6].contains(&request.path.as_str());
+    assert!(probe || response.status >= 400, "only the probes answer: {request:?}");
+    if !request.peer.is_direct_local() {
+        for word in ["uptimeMs", "version", "failing", "pendingReason"] {
+            assert!(!response.body.contains(word), "a stranger learns `{word}`: {request:?}");
+        }
+    }
+    let plain = probe && matches!(request.method.as_str(), "GET" | "HEAD") && !request.wants_websocket;
+    if plain && request.path.starts_with("/ready") {
+        assert_eq!(response.status == 200, serving, "ready means in service");
+    }
+}
