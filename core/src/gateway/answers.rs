@@ -4,7 +4,7 @@
 //! answer, also from a later process; the same key with other parameters is refused [C-02]. A record is
 //! written in the transaction that it belongs to, so that nothing is acknowledged without it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ const FAMILIES: [&str; 2] = ["chat", "agent"];
 /// The recorded answers and the keys whose work is under way.
 #[derive(Default)]
 pub struct Answers {
-    entries: HashMap<String, Entry>,
+    entries: BTreeMap<String, Entry>,
     /// Finished keys by when they are forgotten. Ages are kept on the monotonic clock, so that a wall clock that
     /// is set forward does not make a repeat start the work anew.
     finished: BTreeMap<(Duration, u64), String>,

@@ -4,7 +4,7 @@
 //! is refused as retryable; its effect goes on, and whoever repeats the idempotency key joins it. The late
 //! answer is not sent: a request is answered once.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use telson_proto::ErrorShape;
@@ -21,9 +21,9 @@ use super::{Gateway, Output};
 pub(super) struct Deadlines {
     due: BTreeMap<(Duration, u64), (Ticket, &'static str)>,
     /// When each waiting request is due.
-    waiting: HashMap<u64, Duration>,
+    waiting: BTreeMap<u64, Duration>,
     /// Requests that were refused and whose late answer is still to come, with their connection.
-    refused: HashSet<(ConnId, u64)>,
+    refused: BTreeSet<(ConnId, u64)>,
 }
 
 impl Deadlines {

@@ -14,7 +14,7 @@ mod methods;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -149,9 +149,9 @@ pub struct Gateway {
     pub(crate) sessions: Sessions,
     pub(crate) system: System,
     outputs: VecDeque<Output>,
-    stores: HashMap<TxId, AfterStore>,
-    loads: HashMap<QueryId, AfterLoad>,
-    fetches: HashMap<FetchId, RunId>,
+    stores: BTreeMap<TxId, AfterStore>,
+    loads: BTreeMap<QueryId, AfterLoad>,
+    fetches: BTreeMap<FetchId, RunId>,
     deadlines: deadlines::Deadlines,
     /// The last number given to an effect.
     serial: u64,
@@ -195,9 +195,9 @@ impl Gateway {
             phase: Phase::Starting,
             conns: BTreeMap::new(),
             outputs: VecDeque::new(),
-            stores: HashMap::new(),
-            loads: HashMap::new(),
-            fetches: HashMap::new(),
+            stores: BTreeMap::new(),
+            loads: BTreeMap::new(),
+            fetches: BTreeMap::new(),
             deadlines: deadlines::Deadlines::default(),
             serial: 0,
         }

@@ -4,7 +4,7 @@
 //! connection lives. An entry without a connection is forgotten five minutes after its last sign of life.
 //! Each change raises the presence version; changes within one turn are announced once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 use telson_proto::system::PresenceEntry;
@@ -20,7 +20,7 @@ use crate::time::Now;
 pub struct Presence {
     entries: BTreeMap<String, PresenceEntry>,
     /// The key of each connection that has an entry.
-    keys: HashMap<ConnId, String>,
+    keys: BTreeMap<ConnId, String>,
     own: PresenceEntry,
     version: u64,
     changed: bool,
@@ -46,7 +46,7 @@ impl Presence {
             ts: now.wall,
             ..PresenceEntry::default()
         };
-        Self { entries: BTreeMap::new(), keys: HashMap::new(), own, version: 1, changed: false }
+        Self { entries: BTreeMap::new(), keys: BTreeMap::new(), own, version: 1, changed: false }
     }
 
     /// A connection is in. Short-lived clients leave no trace: `cli` in protocol 3, `cli`, `backend` and `probe`

@@ -1,6 +1,6 @@
 //! Ways to find sessions without looking at all of them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{AgentId, SessionId, SessionKey};
 
@@ -13,7 +13,7 @@ type ByTime = BTreeSet<(u64, SessionKey)>;
 /// See the [module documentation](self).
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    ids: HashMap<SessionId, SessionKey>,
+    ids: BTreeMap<SessionId, SessionKey>,
     /// All but reserved keys.
     all: ByTime,
     /// The same, agent by agent.

@@ -1,6 +1,6 @@
 //! One connection, from upgrade to close.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ pub(super) struct Live {
     /// The number of the last event.
     pub(super) seq: u64,
     /// Unanswered requests: their serial and size.
-    pub(super) in_flight: HashMap<u64, usize>,
+    pub(super) in_flight: BTreeMap<u64, usize>,
     pub(super) in_flight_bytes: usize,
     /// Consecutive answers that said `unauthorized role`.
     pub(super) wrong_role_run: u64,
@@ -62,7 +62,7 @@ pub(super) struct Live {
     pub(super) awaiting_pong: bool,
     pub(super) session_list: bool,
     /// Names that this client used for sessions, by canonical key.
-    pub(super) aliases: HashMap<SessionKey, String>,
+    pub(super) aliases: BTreeMap<SessionKey, String>,
 }
 
 impl Live {

@@ -62,12 +62,12 @@ impl Switchboard {
             principal: accept.principal,
             limits: accept.limits,
             seq: 0,
-            in_flight: std::collections::HashMap::new(),
+            in_flight: std::collections::BTreeMap::new(),
             in_flight_bytes: 0,
             wrong_role_run: 0,
             awaiting_pong: false,
             session_list: false,
-            aliases: std::collections::HashMap::new(),
+            aliases: std::collections::BTreeMap::new(),
         }));
         self.release_preauth(addr);
         self.emit(Output::Authenticated { conn: id });

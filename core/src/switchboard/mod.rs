@@ -13,7 +13,7 @@ mod outbox;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -132,7 +132,7 @@ pub enum Output {
 pub struct Switchboard {
     conns: BTreeMap<ConnId, Conn>,
     /// Unauthenticated connections by address.
-    preauth: HashMap<IpAddr, usize>,
+    preauth: BTreeMap<IpAddr, usize>,
     preauth_total: usize,
     preauth_per_ip: usize,
     handshake: Duration,
@@ -151,7 +151,7 @@ impl Switchboard {
     pub fn new(settings: &Settings, seed: Seed) -> Self {
         Self {
             conns: BTreeMap::new(),
-            preauth: HashMap::new(),
+            preauth: BTreeMap::new(),
             preauth_total: 0,
             preauth_per_ip: settings.limits.preauth_per_ip,
             handshake: settings.limits.handshake,

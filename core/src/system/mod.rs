@@ -9,7 +9,7 @@ mod summary;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use telson_proto::Json;
@@ -29,7 +29,7 @@ pub struct System {
     refreshed_at: Option<Duration>,
     health_version: u64,
     /// Texts that wait for a session's next prompt.
-    events: HashMap<SessionKey, VecDeque<String>>,
+    events: BTreeMap<SessionKey, VecDeque<String>>,
     /// The payload of the `shutdown` event, while the gateway stops.
     pub(crate) shutdown: Option<Json>,
 }
@@ -51,7 +51,7 @@ impl System {
             health: Json::empty(),
             refreshed_at: None,
             health_version: 1,
-            events: HashMap::new(),
+            events: BTreeMap::new(),
             shutdown: None,
         }
     }
