@@ -19,6 +19,19 @@ pub struct FetchRequest {
     pub head_timeout: Duration,
     /// How long the response may stay silent between two chunks.
     pub idle_timeout: Duration,
+    /// Which addresses it may reach.
+    pub reach: Reach,
+}
+
+/// Which addresses a request may reach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// Any: the operator has configured the URL.
+    #[default]
+    Anywhere,
+    /// Public ones only: the URL came from a model, a message or a client (spec 04 §9). Every resolved address is
+    /// judged, and the connection goes to one that was.
+    Public,
 }
 
 impl std::fmt::Debug for FetchRequest {
@@ -52,6 +65,9 @@ pub enum FetchError {
     /// The URL is unusable.
     #[error("{0}")]
     Url(String),
+    /// The URL leads where requests of its kind may not go.
+    #[error("{0}")]
+    Forbidden(String),
     /// No connection: name resolution, refusal, TLS.
     #[error("cannot connect to {host}: {reason}")]
     Connect {

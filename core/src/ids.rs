@@ -56,6 +56,10 @@ numbers! {
     QueryId;
     /// An outbound HTTP request.
     FetchId;
+    /// A process that was started.
+    ProcessId;
+    /// A call of a tool that is under way.
+    CallId;
 }
 
 strings! {

@@ -30,6 +30,7 @@
 //! domain is and owns its state, `methods.rs` holds its RPC methods, `tests.rs` its tests.
 
 pub mod agents;
+pub mod api;
 pub mod auth;
 pub mod chat;
 pub mod config;
@@ -44,6 +45,7 @@ pub mod limits;
 pub mod messages;
 pub mod peer;
 pub mod presence;
+pub mod process;
 pub mod providers;
 pub mod runs;
 pub mod sessions;
@@ -54,11 +56,13 @@ pub mod system;
 #[cfg(test)]
 mod testing;
 mod time;
+pub mod tools;
 
 pub use entropy::{Entropy, Seed, hex};
 pub use gateway::Gateway;
 pub use ids::{
-    AgentId, ConnId, DeviceId, FetchId, HttpId, QueryId, RunId, SessionId, SessionKey, Ticket, TxId,
+    AgentId, ConnId, DeviceId, FetchId, HttpId, ProcessId, QueryId, RunId, SessionId, SessionKey, Ticket,
+    TxId,
 };
 pub use joined::{Input, Joined, Output};
 pub use switchboard::Switchboard;

@@ -23,8 +23,12 @@ use crate::auth::{AuthMethod, Client, Declared, Principal, Secret};
 use crate::entropy::Seed;
 use crate::fetch::{FetchEvent, FetchRequest};
 use crate::gateway::{Gateway, Input, Output};
-use crate::ids::{ConnId, DeviceId, FetchId, QueryId, RunId, SessionId, SessionKey, Ticket};
+use crate::http::{HttpRequest, HttpResponse};
+use crate::ids::{
+    ConnId, DeviceId, FetchId, HttpId, ProcessId, QueryId, RunId, SessionId, SessionKey, Ticket,
+};
 use crate::messages::{Down, Outcome, Publish, Request, Up};
+use crate::process::ProcessSpec;
 use crate::settings::{AuthMode, ModelRef, ModelSettings, ProviderSettings, Settings};
 use crate::store::{
     AnswerRecord, DeviceRecord, Everything, Loaded, Op, OpenRun, Query, SessionRecord, StoreError,
@@ -41,6 +45,15 @@ pub(crate) enum Told {
     Reply(Ticket, Outcome),
     Event(Arc<Publish>),
     Other(Down),
+}
+
+/// A piece of the answer to an HTTP request.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Piece {
+    Whole(HttpResponse),
+    Head(HttpResponse),
+    Chunk(Bytes),
+    End,
 }
 
 /// The store as memory.
@@ -153,6 +166,14 @@ pub(crate) struct World {
     pub(crate) fetches: Vec<(FetchId, FetchRequest)>,
     /// Everything that clients were told.
     pub(crate) told: Vec<Told>,
+    /// Everything that HTTP clients were answered.
+    pub(crate) answers: Vec<(HttpId, Piece)>,
+    /// The bodies of HTTP requests that have not been asked for.
+    bodies: BTreeMap<HttpId, Bytes>,
+    /// Processes that are under way.
+    pub(crate) processes: Vec<(ProcessId, ProcessSpec)>,
+    /// What was written to processes.
+    pub(crate) lines: Vec<(ProcessId, String)>,
     /// Transactions that wait while [`Self::hold`] is set.
     pub(crate) held: Vec<Transaction>,
     /// Whether transactions wait until [`Self::release`].
@@ -208,6 +229,10 @@ impl World {
             shelf,
             fetches: Vec::new(),
             told: Vec::new(),
+            answers: Vec::new(),
+            bodies: BTreeMap::new(),
+            processes: Vec::new(),
+            lines: Vec::new(),
             held: Vec::new(),
             hold: false,
             broken: None,
@@ -313,6 +338,30 @@ impl World {
             events.into_iter().filter(|event| event["runId"] == run && event["state"] != "delta").collect();
         assert!(ends.len() <= 1, "one terminal event: {ends:?}");
         ends.pop()
+    }
+
+    /// Sends an HTTP request; its answer is found by the number that this returns.
+    pub(crate) fn http(&mut self, request: HttpRequest, body: impl Into<Bytes>) -> HttpId {
+        self.serial += 1;
+        let id = HttpId(self.serial);
+        self.bodies.insert(id, body.into());
+        self.input(Input::Http { id, request });
+        id
+    }
+
+    /// The whole answer to an HTTP request: status, and body with the pieces joined.
+    pub(crate) fn answered(&self, id: HttpId) -> Option<(u16, String)> {
+        let mut status = None;
+        let mut text = String::new();
+        for (_, piece) in self.answers.iter().filter(|(of, _)| *of == id) {
+            match piece {
+                Piece::Whole(response) => return Some((response.status, response.body.clone())),
+                Piece::Head(head) => status = Some(head.status),
+                Piece::Chunk(chunk) => text.push_str(std::str::from_utf8(chunk).unwrap()),
+                Piece::End => return Some((status?, text)),
+            }
+        }
+        None
     }
 
     /// Lets time pass, deadline by deadline.
@@ -430,7 +479,17 @@ impl World {
                 return Some(Input::Loaded { id, result: Ok(self.shelf.query(&query)) });
             }
             Output::Stopped => self.stopped = true,
-            Output::Respond { .. } => {}
+            Output::Respond { id, response } => self.answers.push((id, Piece::Whole(response))),
+            Output::RespondHead { id, head } => self.answers.push((id, Piece::Head(head))),
+            Output::RespondChunk { id, chunk } => self.answers.push((id, Piece::Chunk(chunk))),
+            Output::RespondEnd { id } => self.answers.push((id, Piece::End)),
+            Output::ReadBody { id, .. } => {
+                let body = self.bodies.remove(&id).unwrap_or_default();
+                return Some(Input::HttpBody { id, body: Ok(body) });
+            }
+            Output::Spawn { id, spec } => self.processes.push((id, spec)),
+            Output::WriteLine { id, line } => self.lines.push((id, line)),
+            Output::Kill { id } => self.processes.retain(|(other, _)| *other != id),
         }
         None
     }

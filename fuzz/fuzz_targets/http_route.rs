@@ -84,6 +84,9 @@ fn ask(world: &mut World, serving: bool, asked: Asked) {
         method: asked.method.text(&METHODS),
         path: asked.path.text(&PATHS),
         authorization: asked.authorization,
+        query: None,
+        headers: Vec::new(),
+        content_length: None,
         wants_websocket: asked.wants_websocket,
     };
     let response = world.ask(request.clone());

@@ -9,7 +9,7 @@ use telson_proto::{ErrorShape, Json, Protocol};
 use crate::auth::{Effect, authorize};
 use crate::gateway::{Answer, Call, Gateway, Reply};
 use crate::ids::{AgentId, RunId, SessionId, SessionKey};
-use crate::runs::{Admission, Ask, Family, Wait, timed_out};
+use crate::runs::{Admission, Ask, Asker, Family, Wait, timed_out};
 use crate::sessions::{SessionEntry, closed, keys, levels};
 use crate::settings::ModelRef;
 
@@ -45,17 +45,14 @@ pub(crate) fn agent(gateway: &mut Gateway, call: Call<AgentParams>) -> Answer<()
         return Err(blocked());
     }
     let ask = Ask {
-        text: params.message.as_str().to_owned(),
         images,
         thinking: thinking(params)?,
         system: filled(params.extra_system_prompt.as_ref()).map(str::to_owned),
         model: model(gateway, params)?,
-        timeout: timeout(
-            params.timeout.map(Count::get),
-            Duration::from_secs(1),
-            gateway.settings.agents.timeout,
-        ),
-        reply: None,
+        ..Ask::words(
+            params.message.as_str(),
+            timeout(params.timeout.map(Count::get), Duration::from_secs(1), gateway.settings.agents.timeout),
+        )
     };
     gateway.admit_run(Admission {
         run: RunId::new(params.idempotency_key.as_str()),
@@ -63,7 +60,7 @@ pub(crate) fn agent(gateway: &mut Gateway, call: Call<AgentParams>) -> Answer<()
         agent,
         family: Family::Agent,
         owner: owner(&call.principal, &call.ticket),
-        ticket: call.ticket.clone(),
+        asker: Asker::Call(call.ticket.clone()),
         edit: Box::new(entry_edit(params)),
         digest: call.digest,
         ask,

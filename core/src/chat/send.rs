@@ -9,9 +9,9 @@ use telson_proto::params::Count;
 use crate::auth::{Effect, authorize};
 use crate::gateway::answers;
 use crate::gateway::{Answer, Call, Gateway, Reply};
-use crate::ids::RunId;
+use crate::ids::{RunId, Ticket};
 use crate::messages::Outcome;
-use crate::runs::{Admission, Ask, Family};
+use crate::runs::{Admission, Ask, Asker, Family};
 use crate::sessions::{closed, levels};
 
 use super::commands::{self, Command};
@@ -43,20 +43,20 @@ pub(crate) fn send(gateway: &mut Gateway, call: Call<ChatSendParams>) -> Answer<
     let thinking = params.thinking.as_deref().filter(|_| !params.message.trim_start().starts_with('/'));
     let default = gateway.settings.agents.timeout;
     let ask = Ask {
-        text: params.message.clone(),
         images,
         thinking: thinking.and_then(levels::thinking).map(str::to_owned),
-        system: None,
-        model: None,
-        timeout: timeout(params.timeout_ms.map(Count::get), Duration::from_millis(1), default),
         reply: command.as_ref().map(|command| gateway.command_reply(command, &key)),
+        ..Ask::words(
+            params.message.clone(),
+            timeout(params.timeout_ms.map(Count::get), Duration::from_millis(1), default),
+        )
     };
     let admission = Admission {
         run: RunId::new(params.idempotency_key.as_str()),
         agent: gateway.sessions.rules().agent_of(&key),
         family: Family::Chat,
         owner: owner(principal, ticket),
-        ticket: ticket.clone(),
+        asker: Asker::Call(ticket.clone()),
         digest: call.digest,
         ask,
         edit: Box::new(|entry| entry.last_channel = Some("webchat".to_owned())),
@@ -65,7 +65,7 @@ pub(crate) fn send(gateway: &mut Gateway, call: Call<ChatSendParams>) -> Answer<
     match command {
         Some(Command::Anew { rest }) => {
             authorize(principal, &Effect::EndSession { session: admission.key.clone() })?;
-            begin_anew(gateway, admission, rest)?;
+            begin_anew(gateway, admission, ticket.clone(), rest)?;
         }
         Some(_) | None => gateway.admit_run(admission)?,
     }
@@ -79,12 +79,17 @@ fn is_stop(message: &str) -> bool {
 
 /// `/new` and `/reset`: running work ends, the session begins anew, then the run is admitted in it. A repeat
 /// of the key must not empty the session again.
-fn begin_anew(gateway: &mut Gateway, mut admission: Admission, rest: String) -> Result<(), ErrorShape> {
+fn begin_anew(
+    gateway: &mut Gateway,
+    mut admission: Admission,
+    ticket: Ticket,
+    rest: String,
+) -> Result<(), ErrorShape> {
     let answer_key = admission.family.answer_key(&admission.run);
-    match gateway.answers.admit(&answer_key, &admission.digest, &admission.ticket, false)? {
+    match gateway.answers.admit(&answer_key, &admission.digest, &ticket, false)? {
         answers::Admission::Joined(None) => return Ok(()),
         answers::Admission::Joined(Some(outcome)) | answers::Admission::Finished(outcome) => {
-            gateway.reply(admission.ticket, outcome);
+            gateway.reply(ticket, outcome);
             return Ok(());
         }
         answers::Admission::New => {}
@@ -98,7 +103,7 @@ fn begin_anew(gateway: &mut Gateway, mut admission: Admission, rest: String) -> 
         gateway.begin_anew(&key, move |gateway, result| {
             // From here on the admission holds the key itself; who waited meanwhile waits for it.
             let waiting = gateway.answers.release(&answer_key);
-            let (ticket, digest) = (admission.ticket.clone(), admission.digest.clone());
+            let digest = admission.digest.clone();
             let refused = match result.error {
                 Some(error) => Err(error),
                 None => gateway.admit_run(admission),

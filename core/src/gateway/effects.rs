@@ -5,11 +5,23 @@ use std::sync::Arc;
 use telson_proto::ErrorShape;
 
 use crate::fetch::{FetchEvent, FetchRequest};
-use crate::ids::{ConnId, FetchId, QueryId, RunId, Ticket, TxId};
+use crate::ids::{ConnId, FetchId, HttpId, ProcessId, QueryId, RunId, Ticket, TxId};
 use crate::messages::{Down, Outcome, Publish};
+use crate::process::{ProcessEvent, ProcessSpec};
 use crate::store::{Loaded, Op, Query, StoreError, Transaction};
 
 use super::{Gateway, Output};
+
+/// On whose behalf an outbound request goes, and who hears of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fetcher {
+    /// A run asks its model.
+    Run(RunId),
+    /// A tool, or a server of tools.
+    Tools,
+    /// An HTTP request wants a picture, a file or an embedding.
+    Api(HttpId),
+}
 
 impl Gateway {
     pub(crate) fn emit(&mut self, output: Output) {
@@ -43,10 +55,10 @@ impl Gateway {
         self.emit(Output::Load { id, query });
     }
 
-    /// Starts an outbound request on behalf of a run, which hears of what becomes of it.
-    pub(crate) fn fetch(&mut self, run: RunId, request: FetchRequest) -> FetchId {
+    /// Starts an outbound request on behalf of somebody, who hears of what becomes of it.
+    pub(crate) fn fetch(&mut self, fetcher: Fetcher, request: FetchRequest) -> FetchId {
         let id = FetchId(self.next_serial());
-        self.fetches.insert(id, run);
+        self.fetches.insert(id, fetcher);
         self.emit(Output::Fetch { id, request });
         id
     }
@@ -55,6 +67,37 @@ impl Gateway {
     pub(crate) fn abort_fetch(&mut self, id: FetchId) {
         if self.fetches.remove(&id).is_some() {
             self.emit(Output::AbortFetch { id });
+        }
+    }
+
+    /// Starts a process; the tools hear of what becomes of it.
+    pub(crate) fn spawn(&mut self, spec: ProcessSpec) -> ProcessId {
+        let id = ProcessId(self.next_serial());
+        self.processes.insert(id, ());
+        self.emit(Output::Spawn { id, spec });
+        id
+    }
+
+    /// Writes a line to a process.
+    pub(crate) fn write_line(&mut self, id: ProcessId, line: String) {
+        if self.processes.contains_key(&id) {
+            self.emit(Output::WriteLine { id, line });
+        }
+    }
+
+    /// Ends a process; nothing more is heard of it.
+    pub(crate) fn kill(&mut self, id: ProcessId) {
+        if self.processes.remove(&id).is_some() {
+            self.emit(Output::Kill { id });
+        }
+    }
+
+    pub(super) fn process_moved(&mut self, id: ProcessId, event: ProcessEvent) {
+        let over = matches!(event, ProcessEvent::Exited(_) | ProcessEvent::Failed(_));
+        let known =
+            if over { self.processes.remove(&id).is_some() } else { self.processes.contains_key(&id) };
+        if known {
+            self.tool_process_moved(id, event);
         }
     }
 
@@ -93,9 +136,12 @@ impl Gateway {
 
     pub(super) fn fetched(&mut self, id: FetchId, event: FetchEvent) {
         let over = matches!(event, FetchEvent::End | FetchEvent::Failed(_));
-        let run = if over { self.fetches.remove(&id) } else { self.fetches.get(&id).cloned() };
-        if let Some(run) = run {
-            self.run_fetched(&run, event);
+        let fetcher = if over { self.fetches.remove(&id) } else { self.fetches.get(&id).cloned() };
+        match fetcher {
+            Some(Fetcher::Run(run)) => self.run_fetched(&run, event),
+            Some(Fetcher::Tools) => self.tool_fetched(id, event),
+            Some(Fetcher::Api(request)) => self.api_fetched(request, id, event),
+            None => {}
         }
     }
 

@@ -1,14 +1,51 @@
-//! Plain HTTP: the probes, and 404 for the rest (spec 04 §1.2, §3).
+//! Plain HTTP: the probes, what the [`crate::api`] claims, and 404 for the rest (spec 04 §1.2, §3).
 
 use crate::http::{HttpRequest, HttpResponse};
+use crate::ids::HttpId;
 
-use super::{Gateway, Phase};
+use bytes::Bytes;
+
+use super::{Gateway, Output, Phase};
 
 const NOT_FOUND: &str = r#"{"error":{"message":"Not Found","type":"not_found"}}"#;
 
 impl Gateway {
-    /// Answers a request that is no WebSocket upgrade.
-    pub(super) fn respond(&self, request: &HttpRequest) -> HttpResponse {
+    /// A request that is no WebSocket upgrade: the stages in order (spec 04 §1.2).
+    pub(super) fn route(&mut self, id: HttpId, request: HttpRequest) {
+        if self.claims(&request) {
+            return self.api_request(id, request);
+        }
+        let response = self.answer(&request);
+        self.respond(id, response);
+    }
+
+    /// Answers a request whole.
+    pub(crate) fn respond(&mut self, id: HttpId, response: HttpResponse) {
+        self.emit(Output::Respond { id, response });
+    }
+
+    /// Begins to answer a request.
+    pub(crate) fn respond_head(&mut self, id: HttpId, head: HttpResponse) {
+        self.emit(Output::RespondHead { id, head });
+    }
+
+    /// Sends a piece of an answer that has begun.
+    pub(crate) fn respond_chunk(&mut self, id: HttpId, chunk: impl Into<Bytes>) {
+        self.emit(Output::RespondChunk { id, chunk: chunk.into() });
+    }
+
+    /// Ends an answer that has begun.
+    pub(crate) fn respond_end(&mut self, id: HttpId) {
+        self.emit(Output::RespondEnd { id });
+    }
+
+    /// Asks for the body of a request.
+    pub(crate) fn read_body(&mut self, id: HttpId, limit: usize) {
+        self.emit(Output::ReadBody { id, limit });
+    }
+
+    /// The probes, and 404 for the rest.
+    fn answer(&self, request: &HttpRequest) -> HttpResponse {
         if request.wants_websocket {
             return HttpResponse::text(426, "Upgrade Required").header("upgrade", "websocket");
         }

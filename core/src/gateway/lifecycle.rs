@@ -55,6 +55,8 @@ impl Gateway {
 
     pub(super) fn timeout(&mut self) {
         self.run_timeouts();
+        self.tool_timeouts();
+        self.api_timeouts();
         self.refuse_overdue();
         self.handshake.timeout(self.now);
         self.release_refusals();

@@ -18,16 +18,20 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::agents::Agents;
+use crate::api::Api;
 use crate::auth::Principal;
 use crate::auth::handshake::Handshake;
 use crate::devices::Devices;
 use crate::entropy::{Entropy, Seed};
 use crate::fetch::{FetchEvent, FetchRequest};
-use crate::http::{HttpRequest, HttpResponse};
-use crate::ids::{ConnId, FetchId, HttpId, QueryId, RunId, TxId};
+use crate::http::{BodyError, HttpRequest, HttpResponse};
+use crate::ids::{ConnId, FetchId, HttpId, ProcessId, QueryId, TxId};
 use crate::messages::{Down, Up};
 use crate::presence::Presence;
+use crate::process::{ProcessEvent, ProcessSpec};
 use crate::providers::Providers;
 use crate::runs::Runs;
 use crate::sessions::Sessions;
@@ -35,10 +39,12 @@ use crate::settings::Settings;
 use crate::store::{Loaded, Query, StoreError, Transaction};
 use crate::system::System;
 use crate::time::{Now, earliest};
+use crate::tools::Tools;
 
 pub use answers::Answers;
 pub(crate) use dispatch::read_params;
 pub use dispatch::{Answer, Call, Reply};
+pub(crate) use effects::Fetcher;
 pub use methods::{METHODS, Method, Need};
 
 /// What happened.
@@ -48,12 +54,32 @@ pub enum Input {
     Started,
     /// A switchboard says.
     Up(Up),
-    /// A plain HTTP request arrived; answered by [`Output::Respond`].
+    /// The head of a plain HTTP request arrived; answered by [`Output::Respond`], [`Output::RespondHead`] or
+    /// [`Output::ReadBody`].
     Http {
         /// A name for the request, never used before.
         id: HttpId,
         /// The request.
         request: HttpRequest,
+    },
+    /// The body that [`Output::ReadBody`] asked for.
+    HttpBody {
+        /// The request.
+        id: HttpId,
+        /// All of it.
+        body: Result<Bytes, BodyError>,
+    },
+    /// The client of a request that is not fully answered went away. Nothing more is heard of the request.
+    HttpGone {
+        /// The request.
+        id: HttpId,
+    },
+    /// A process has moved.
+    Process {
+        /// The process.
+        id: ProcessId,
+        /// What became of it.
+        event: ProcessEvent,
     },
     /// An outbound request has moved.
     Fetch {
@@ -92,12 +118,57 @@ pub enum Input {
 pub enum Output {
     /// Tell the switchboards.
     Down(Down),
-    /// Answer an HTTP request.
+    /// Answer an HTTP request whole.
     Respond {
         /// The request.
         id: HttpId,
         /// The answer.
         response: HttpResponse,
+    },
+    /// Read the body of a request; answered by [`Input::HttpBody`] or [`Input::HttpGone`].
+    ReadBody {
+        /// The request.
+        id: HttpId,
+        /// At most so many bytes.
+        limit: usize,
+    },
+    /// Begin to answer a request; pieces and an end follow.
+    RespondHead {
+        /// The request.
+        id: HttpId,
+        /// The head; its body is empty.
+        head: HttpResponse,
+    },
+    /// A piece of an answer that has begun. The adapter gives up a client that does not read.
+    RespondChunk {
+        /// The request.
+        id: HttpId,
+        /// The piece.
+        chunk: Bytes,
+    },
+    /// The answer is complete.
+    RespondEnd {
+        /// The request.
+        id: HttpId,
+    },
+    /// Start a process.
+    Spawn {
+        /// A name for it.
+        id: ProcessId,
+        /// The program.
+        spec: ProcessSpec,
+    },
+    /// Write a line to a process's standard input; a process that has ended is passed over.
+    WriteLine {
+        /// The process.
+        id: ProcessId,
+        /// The line, without its end.
+        line: String,
+    },
+    /// End a process: its standard input is closed, and two seconds later it is killed. Nothing more is heard of it.
+    Kill {
+        /// The process.
+        id: ProcessId,
     },
     /// Start an outbound request.
     Fetch {
@@ -148,10 +219,13 @@ pub struct Gateway {
     pub(crate) runs: Runs,
     pub(crate) sessions: Sessions,
     pub(crate) system: System,
+    pub(crate) tools: Tools,
+    pub(crate) api: Api,
     outputs: VecDeque<Output>,
     stores: BTreeMap<TxId, AfterStore>,
     loads: BTreeMap<QueryId, AfterLoad>,
-    fetches: BTreeMap<FetchId, RunId>,
+    fetches: BTreeMap<FetchId, Fetcher>,
+    processes: BTreeMap<ProcessId, ()>,
     deadlines: deadlines::Deadlines,
     /// The last number given to an effect.
     serial: u64,
@@ -187,6 +261,8 @@ impl Gateway {
             runs: Runs::new(&settings.agents),
             sessions: Sessions::new(&settings.agents),
             system: System::new(now),
+            tools: Tools::new(&settings),
+            api: Api::new(&settings),
             settings,
             now,
             entropy,
@@ -198,6 +274,7 @@ impl Gateway {
             stores: BTreeMap::new(),
             loads: BTreeMap::new(),
             fetches: BTreeMap::new(),
+            processes: BTreeMap::new(),
             deadlines: deadlines::Deadlines::default(),
             serial: 0,
         }
@@ -212,10 +289,10 @@ impl Gateway {
             Input::Up(Up::Request(request)) => self.dispatch(request),
             Input::Up(Up::Gone { conn }) => self.gone(conn),
             Input::Up(Up::Alive { conn }) => self.presence.alive(now, conn),
-            Input::Http { id, request } => {
-                let response = self.respond(&request);
-                self.emit(Output::Respond { id, response });
-            }
+            Input::Http { id, request } => self.route(id, request),
+            Input::HttpBody { id, body } => self.http_body(id, body),
+            Input::HttpGone { id } => self.http_gone(id),
+            Input::Process { id, event } => self.process_moved(id, event),
             Input::Fetch { id, event } => self.fetched(id, event),
             Input::Stored { id, result } => self.stored(id, result),
             Input::Loaded { id, result } => self.loaded(id, result),
@@ -237,6 +314,7 @@ impl Gateway {
             return None;
         }
         let domains = earliest(self.runs.next_deadline(), self.handshake.next_deadline());
+        let domains = earliest(earliest(domains, self.tools.next_deadline()), self.api.next_deadline());
         earliest(earliest(domains, self.system.next_deadline()), self.deadlines.next())
     }
 

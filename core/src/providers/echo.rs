@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::request::TurnRequest;
+use super::request::ModelRequest;
 use super::{ModelEvent, StopReason, Usage};
 
 /// The pace: one word at a time.
@@ -22,9 +22,12 @@ pub(crate) struct Echo {
 
 impl Echo {
     /// Begins to answer.
-    pub(crate) fn new(now: Duration, request: &TurnRequest) -> Self {
-        let text = match (request.text.is_empty(), request.images.len()) {
-            (false, _) | (true, 0) => request.text.clone(),
+    pub(crate) fn new(now: Duration, request: &ModelRequest) -> Self {
+        let last = request.messages.last();
+        let text = last.map(|message| message.text()).unwrap_or_default();
+        let images = last.map_or(0, |message| message.images().count());
+        let text = match (text.is_empty(), images) {
+            (false, _) | (true, 0) => text,
             (true, 1) => "(one image)".to_owned(),
             (true, count) => format!("({count} images)"),
         };
@@ -78,10 +81,11 @@ fn steps(text: &str) -> VecDeque<String> {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::request::Message;
     use super::*;
 
-    fn request(text: &str) -> TurnRequest {
-        TurnRequest { text: text.to_owned(), ..TurnRequest::default() }
+    fn request(text: &str) -> ModelRequest {
+        ModelRequest { messages: vec![Message::user(text)], ..ModelRequest::default() }
     }
 
     fn ms(millis: u64) -> Duration {

@@ -18,7 +18,7 @@ use crate::settings::{ModelRef, ProviderSettings, Settings};
 
 use echo::Echo;
 use openai_chat::OpenAiChat;
-use request::TurnRequest;
+use request::{ModelRequest, ToolCall};
 
 /// The providers that are configured. The built-in `echo` is always there.
 pub struct Providers {
@@ -40,7 +40,7 @@ impl Providers {
         &self,
         now: Duration,
         model: &ModelRef,
-        request: &TurnRequest,
+        request: &ModelRequest,
     ) -> Result<(ModelStream, Option<FetchRequest>), ModelError> {
         match self.by_id.get(&model.provider) {
             Some(provider) => {
@@ -111,6 +111,10 @@ pub(crate) enum ModelEvent {
     Text(String),
     /// Further words of the thoughts behind it.
     Thinking(String),
+    /// The thoughts so far are complete, with the provider's proof of them.
+    Signature(String),
+    /// A tool is to be called: complete, and after the words that came before it.
+    ToolCall(ToolCall),
     /// The answer is complete.
     Done { stop_reason: StopReason, usage: Option<Usage> },
     /// There is no answer, or only a part of one.
@@ -209,7 +213,7 @@ mod tests {
     fn an_unknown_provider_is_named_with_the_known_ones() {
         let providers = Providers::new(&Settings::plain(AuthMode::Token(Secret::new("t"))));
         let model = ModelRef::parse("nowhere/m").unwrap();
-        let error = providers.start(Duration::ZERO, &model, &TurnRequest::default()).unwrap_err();
+        let error = providers.start(Duration::ZERO, &model, &ModelRequest::default()).unwrap_err();
         assert!(error.message.contains("\"nowhere\"") && error.message.contains("echo"), "{error}");
     }
 }

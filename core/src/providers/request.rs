@@ -1,36 +1,34 @@
-//! What a model is asked: one turn of a conversation.
+//! What a model is asked: a conversation, and the tools it may call.
 
 use std::sync::Arc;
 
-/// A turn: what was said so far, and what the user says now.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct TurnRequest {
+use crate::tools::ToolSpec;
+
+/// One question to a model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct ModelRequest {
     /// What the model is told about itself and its task.
     pub(crate) system: Option<String>,
-    /// The conversation up to this turn, oldest first.
-    pub(crate) history: Vec<Message>,
-    /// Lines of the gateway that come before the user's words in the prompt and are not part of them.
-    pub(crate) notes: Vec<String>,
-    /// The user's words.
-    pub(crate) text: String,
-    /// The user's images.
-    pub(crate) images: Vec<Image>,
+    /// The conversation, oldest first. It ends with the words or the tool results that are to be answered.
+    pub(crate) messages: Vec<Message>,
+    /// What the model may call.
+    pub(crate) tools: Vec<ToolSpec>,
+    /// Whether it must.
+    pub(crate) tool_choice: ToolChoice,
     /// How much the model should think: `off`, `minimal`, `low`, `medium`, `high` or `xhigh`.
     pub(crate) thinking: Option<String>,
+    /// The most tokens of this answer, when it is not the model's own limit.
+    pub(crate) max_tokens: Option<u64>,
+    /// How the next word is chosen.
+    pub(crate) sampling: Sampling,
 }
 
-impl TurnRequest {
-    /// The whole conversation as the model sees it. Neighbours of the same role become one message: many
-    /// servers insist on alternating roles, and a first word of the assistant has no question before it.
-    pub(crate) fn messages(&self) -> Vec<Message> {
-        let mut prompt = self.notes.join("\n");
-        if !prompt.is_empty() && !self.text.is_empty() {
-            prompt.push_str("\n\n");
-        }
-        prompt.push_str(&self.text);
-        let turn = Message { role: Role::User, text: prompt, images: self.images.clone() };
-        let mut messages: Vec<Message> = Vec::with_capacity(self.history.len() + 1);
-        for message in self.history.iter().chain([&turn]) {
+impl ModelRequest {
+    /// The conversation as models want it: neighbours of the same role become one message. Many servers insist on
+    /// alternating roles.
+    pub(crate) fn merged(&self) -> Vec<Message> {
+        let mut messages: Vec<Message> = Vec::with_capacity(self.messages.len());
+        for message in &self.messages {
             match messages.last_mut() {
                 Some(last) if last.role == message.role => last.absorb(message),
                 _ => messages.push(message.clone()),
@@ -40,9 +38,35 @@ impl TurnRequest {
     }
 }
 
+/// Whether a model must call a tool.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum ToolChoice {
+    /// As it likes.
+    #[default]
+    Auto,
+    /// It must not.
+    None,
+    /// It must call some tool.
+    Required,
+    /// It must call this one.
+    Named(String),
+}
+
+/// How the next word is chosen; what is `None` is left to the provider (spec 04 §7.1).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Sampling {
+    pub(crate) temperature: Option<f64>,
+    pub(crate) top_p: Option<f64>,
+    pub(crate) frequency_penalty: Option<f64>,
+    pub(crate) presence_penalty: Option<f64>,
+    pub(crate) seed: Option<i64>,
+    pub(crate) stop: Vec<String>,
+}
+
 /// Who says something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
+    /// The user, and the tools that answer the model.
     User,
     Assistant,
 }
@@ -51,17 +75,93 @@ pub(crate) enum Role {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Message {
     pub(crate) role: Role,
+    /// In order; tool results come before words.
+    pub(crate) blocks: Vec<Block>,
+}
+
+/// A part of what is said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Block {
+    Text(String),
+    Image(Image),
+    /// The thoughts before an answer, with the provider's proof that they are its own. They go back to the API
+    /// that they came from only.
+    Thinking(Thinking),
+    ToolCall(ToolCall),
+    ToolResult(ToolResult),
+}
+
+/// Thoughts of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Thinking {
+    pub(crate) text: String,
+    /// Opaque; must be given back as it came.
+    pub(crate) signature: Option<String>,
+    /// The API that they came from, such as `anthropic-messages`.
+    pub(crate) api: Option<String>,
+}
+
+/// A model asks for a tool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ToolCall {
+    /// Unique within its run.
+    pub(crate) id: String,
+    pub(crate) name: String,
+    /// A JSON object as text. It may be what no parser accepts: the model wrote it.
+    pub(crate) arguments: String,
+}
+
+/// What a tool has answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ToolResult {
+    /// The [`ToolCall::id`] that it answers.
+    pub(crate) id: String,
+    pub(crate) name: String,
     pub(crate) text: String,
     pub(crate) images: Vec<Image>,
+    pub(crate) is_error: bool,
 }
 
 impl Message {
+    /// Words of the user.
+    pub(crate) fn user(text: impl Into<String>) -> Self {
+        Self { role: Role::User, blocks: vec![Block::Text(text.into())] }
+    }
+
+    /// Words of the assistant.
+    pub(crate) fn assistant(text: impl Into<String>) -> Self {
+        Self { role: Role::Assistant, blocks: vec![Block::Text(text.into())] }
+    }
+
+    /// The words, joined by blank lines.
+    pub(crate) fn text(&self) -> String {
+        let words = self.blocks.iter().filter_map(|block| match block {
+            Block::Text(text) if !text.is_empty() => Some(text.as_str()),
+            _ => None,
+        });
+        words.collect::<Vec<_>>().join("\n\n")
+    }
+
+    /// The pictures.
+    pub(crate) fn images(&self) -> impl Iterator<Item = &Image> {
+        self.blocks.iter().filter_map(|block| match block {
+            Block::Image(image) => Some(image),
+            _ => None,
+        })
+    }
+
     fn absorb(&mut self, other: &Self) {
-        if !self.text.is_empty() && !other.text.is_empty() {
-            self.text.push_str("\n\n");
+        for block in &other.blocks {
+            match (self.blocks.last_mut(), block) {
+                (Some(Block::Text(mine)), Block::Text(more)) => {
+                    if !mine.is_empty() && !more.is_empty() {
+                        mine.push_str("\n\n");
+                    }
+                    mine.push_str(more);
+                }
+                _ => self.blocks.push(block.clone()),
+            }
         }
-        self.text.push_str(&other.text);
-        self.images.extend(other.images.iter().cloned());
     }
 }
 
@@ -85,20 +185,29 @@ impl std::fmt::Debug for Image {
 mod tests {
     use super::*;
 
-    fn said(role: Role, text: &str) -> Message {
-        Message { role, text: text.to_owned(), images: Vec::new() }
-    }
-
     #[test]
     fn neighbours_of_one_role_become_one_message() {
-        let request = TurnRequest {
-            history: vec![said(Role::User, "a"), said(Role::Assistant, "b"), said(Role::User, "c")],
-            notes: vec!["System: x".to_owned()],
-            text: "d".to_owned(),
-            ..TurnRequest::default()
+        let picture = Image { mime: "image/png".to_owned(), base64: "AA==".into() };
+        let mut seen = Message::user("c");
+        seen.blocks.push(Block::Image(picture.clone()));
+        let request = ModelRequest {
+            messages: vec![
+                Message::user("a"),
+                Message::assistant("b"),
+                seen,
+                Message::user("System: x"),
+                Message::user("d"),
+            ],
+            ..ModelRequest::default()
         };
-        let expected =
-            [said(Role::User, "a"), said(Role::Assistant, "b"), said(Role::User, "c\n\nSystem: x\n\nd")];
-        assert_eq!(request.messages(), expected);
+        let last = Message {
+            role: Role::User,
+            blocks: vec![
+                Block::Text("c".to_owned()),
+                Block::Image(picture),
+                Block::Text("System: x\n\nd".to_owned()),
+            ],
+        };
+        assert_eq!(request.merged(), [Message::user("a"), Message::assistant("b"), last]);
     }
 }

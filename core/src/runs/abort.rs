@@ -96,11 +96,13 @@ impl Gateway {
         let now = self.now;
         for OpenRun { run, session_key, answer_key, .. } in open {
             tracing::warn!(target: "gateway", %run, session = %session_key, "a restart has ended this run");
-            let family = if answer_key.starts_with("agent:") { Family::Agent } else { Family::Chat };
-            let outcome = interrupted(family, &run);
             let mut ops = vec![Op::CloseRun(run.clone())];
-            ops.extend(self.answers.record(&answer_key, &outcome, now));
-            self.answers.finish(&answer_key, outcome, now);
+            let family = Family::of(&answer_key);
+            if family != Family::Inner {
+                let outcome = interrupted(family, &run);
+                ops.extend(self.answers.record(&answer_key, &outcome, now));
+                self.answers.finish(&answer_key, outcome, now);
+            }
             let error = "interrupted by a restart of the gateway".to_owned();
             let ended = Ended { started_at: None, ended_at: now.wall, how: How::Failed { error } };
             self.runs.memory.remember(now.mono, run.clone(), ended);

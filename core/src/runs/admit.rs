@@ -8,15 +8,17 @@ use telson_proto::{ErrorShape, Json, Protocol};
 
 use crate::gateway::Gateway;
 use crate::gateway::answers::Admission as Answered;
-use crate::ids::{AgentId, RunId, SessionKey, Ticket};
+use crate::ids::{AgentId, RunId, SessionKey};
 use crate::messages::Outcome;
+use crate::providers::ErrorKind;
 use crate::sessions::{Reason, SessionEntry};
 use crate::store::{Op, OpenRun, StoreError};
 
 use super::events::Voice;
 use super::lanes::Kind;
+use super::result::RunResult;
 use super::settle::End;
-use super::{Ask, Family, Owner, Run, Stage};
+use super::{Ask, Asker, Family, Owner, Run, Stage};
 
 /// What an interrupted run's repeat is told, should this process not live to tell more.
 const INTERRUPTED: &str =
@@ -29,7 +31,7 @@ pub(crate) struct Admission {
     pub(crate) agent: AgentId,
     pub(crate) family: Family,
     pub(crate) owner: Owner,
-    pub(crate) ticket: Ticket,
+    pub(crate) asker: Asker,
     /// The digest of the parameters.
     pub(crate) digest: String,
     pub(crate) ask: Ask,
@@ -38,22 +40,24 @@ pub(crate) struct Admission {
 }
 
 impl Gateway {
-    /// Admits a run, or answers for the one that the idempotency key names already. The ticket is answered
-    /// now or later in any case but an error.
+    /// Admits a run, or answers for the one that the idempotency key names already. The asker is answered now or
+    /// later in any case but an error.
     ///
     /// # Errors
     ///
     /// The key was used for something else, or too many runs wait.
     pub(crate) fn admit_run(&mut self, admission: Admission) -> Result<(), ErrorShape> {
-        let Admission { run, family, ticket, digest, .. } = &admission;
+        let Admission { run, family, asker, digest, .. } = &admission;
         let answer_key = family.answer_key(run);
-        match self.answers.admit(&answer_key, digest, ticket, *family == Family::Agent)? {
-            Answered::Joined(None) => return Ok(()),
-            Answered::Joined(Some(outcome)) | Answered::Finished(outcome) => {
-                self.reply(ticket.clone(), outcome);
-                return Ok(());
+        if let Asker::Call(ticket) = asker {
+            match self.answers.admit(&answer_key, digest, ticket, *family == Family::Agent)? {
+                Answered::Joined(None) => return Ok(()),
+                Answered::Joined(Some(outcome)) | Answered::Finished(outcome) => {
+                    self.reply(ticket.clone(), outcome);
+                    return Ok(());
+                }
+                Answered::New => {}
             }
-            Answered::New => {}
         }
         let refusal = if self.runs.open.contains_key(run) {
             Some(
@@ -78,7 +82,7 @@ impl Gateway {
     }
 
     fn store_admission(&mut self, admission: Admission, answer_key: &str) {
-        let Admission { run, key, agent, family, owner, ticket, ask, edit, .. } = admission;
+        let Admission { run, key, agent, family, owner, asker, ask, edit, .. } = admission;
         let now = self.now;
         let created = self.sessions.ensure(now, &mut self.entropy, &key);
         let message = user_message(&run, &ask, now.wall);
@@ -89,12 +93,8 @@ impl Gateway {
             entry.note_message(now.wall, "user", &words);
         });
         let Some(line) = line else {
-            self.answers.release(answer_key);
-            self.reply(
-                ticket,
-                Outcome::error(ErrorShape::unavailable(format!("session {key} could not be made"))),
-            );
-            return;
+            let error = ErrorShape::unavailable(format!("session {key} could not be made"));
+            return self.refuse_asker(&run, family, asker, error);
         };
         let (session, seq) = (line.session.clone(), line.seq);
         let open = OpenRun {
@@ -104,7 +104,9 @@ impl Gateway {
             at: now.wall,
         };
         let mut ops = vec![Op::AppendEntry(line), Op::OpenRun(open)];
-        ops.extend(self.answers.record(answer_key, &interrupted(family, &run), now));
+        if family != Family::Inner {
+            ops.extend(self.answers.record(answer_key, &interrupted(family, &run), now));
+        }
         let voice = Voice::new(run.clone(), key.clone(), agent.clone());
         let model = self.model_of(&key);
         self.sessions.run_opened(&key, run.clone());
@@ -117,7 +119,7 @@ impl Gateway {
                 agent,
                 family,
                 owner,
-                ticket,
+                asker,
                 ask,
                 admitted: now,
                 stage: Stage::Admitting,
@@ -143,8 +145,9 @@ impl Gateway {
         run.stage = Stage::Waiting;
         let (key, family, cut) = (run.key.clone(), run.family, run.cut.take());
         let (first, repeat) = acknowledgements(run, seq);
-        let ticket = run.ticket.clone();
-        self.reply(ticket, first);
+        if let Asker::Call(ticket) = run.asker.clone() {
+            self.reply(ticket, first);
+        }
         let joins = family == Family::Agent;
         for waiting in self.answers.acknowledge(&family.answer_key(id), repeat.clone(), joins) {
             self.reply(waiting, repeat.clone());
@@ -161,7 +164,7 @@ impl Gateway {
         }
         let kind = match family {
             Family::Chat => Kind::Collects,
-            Family::Agent => Kind::Alone,
+            Family::Agent | Family::Inner => Kind::Alone,
         };
         self.runs.lanes.enter(&key, id.clone(), kind);
         self.start_turns();
@@ -171,11 +174,24 @@ impl Gateway {
     fn not_admitted(&mut self, id: &RunId, error: StoreError) {
         let Some(run) = self.runs.open.remove(id) else { return };
         self.sessions.run_closed(&run.key, id);
-        let outcome = Outcome::error(error.into());
-        for ticket in self.answers.release(&run.family.answer_key(id)).into_iter().chain([run.ticket]) {
+        self.refuse_asker(id, run.family, run.asker, error.into());
+        self.run_is_gone(id);
+    }
+
+    /// There will be no run: whoever asked for it is told.
+    fn refuse_asker(&mut self, id: &RunId, family: Family, asker: Asker, error: ErrorShape) {
+        let mut waiting = self.answers.release(&family.answer_key(id));
+        let failure = RunResult::failed(ErrorKind::Unknown, error.message.clone());
+        match asker {
+            Asker::Call(ticket) => waiting.push(ticket),
+            Asker::Http(request) => self.api_run_ended(request, id, failure),
+            Asker::Tool(call) => self.tool_run_ended(call, id, failure),
+            Asker::Nobody => {}
+        }
+        let outcome = Outcome::error(error);
+        for ticket in waiting {
             self.reply(ticket, outcome.clone());
         }
-        self.run_is_gone(id);
     }
 }
 
@@ -189,7 +205,7 @@ fn acknowledgements(run: &Run, seq: u64) -> (Outcome, Outcome) {
             let repeat = ChatAck::new(run.id.as_str(), "in_flight");
             (Outcome::ok(Json::of(&started)), Outcome::ok(Json::of(&repeat)))
         }
-        Family::Agent => {
+        Family::Agent | Family::Inner => {
             let accepted = Outcome::ok(Json::of(&AgentAccepted {
                 run_id: run.id.as_str(),
                 status: "accepted",
@@ -213,7 +229,9 @@ pub(super) fn failed(family: Family, run: &RunId, error: ErrorShape) -> Outcome 
     let (run_id, status) = (run.as_str(), "error");
     let payload = match family {
         Family::Chat => Json::of(&ChatAck { summary: Some(&error.message), ..ChatAck::new(run_id, status) }),
-        Family::Agent => Json::of(&AgentDone { run_id, status, summary: &error.message, result: None }),
+        Family::Agent | Family::Inner => {
+            Json::of(&AgentDone { run_id, status, summary: &error.message, result: None })
+        }
     };
     Outcome { payload: Some(payload), error: Some(error) }
 }

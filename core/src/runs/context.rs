@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::ids::RunId;
-use crate::providers::request::{Image, Message, Role};
+use crate::providers::request::{Block, Image, Message, Role};
 use crate::sessions::sanitise;
 use crate::store::TranscriptEntry;
 
@@ -45,7 +45,9 @@ fn read(message: &Value) -> Option<Message> {
     let text = sanitise::text_of(message);
     let blocks = message.get("content").and_then(Value::as_array);
     let images = blocks.into_iter().flatten().filter_map(image).collect::<Vec<_>>();
-    (!text.trim().is_empty() || !images.is_empty()).then_some(Message { role, text, images })
+    let words = (!text.trim().is_empty()).then_some(Block::Text(text));
+    let blocks: Vec<Block> = words.into_iter().chain(images.into_iter().map(Block::Image)).collect();
+    (!blocks.is_empty()).then_some(Message { role, blocks })
 }
 
 fn image(block: &Value) -> Option<Image> {
@@ -94,7 +96,7 @@ mod tests {
     fn texts(entries: &[TranscriptEntry], later: &[&str]) -> Vec<String> {
         history(entries, |run| later.contains(&run.as_str()))
             .into_iter()
-            .map(|message| message.text)
+            .map(|message| message.text())
             .collect()
     }
 

@@ -17,6 +17,7 @@ mod context;
 mod events;
 mod lanes;
 mod memory;
+mod result;
 mod settle;
 mod stream;
 mod turn;
@@ -30,15 +31,17 @@ use std::time::Duration;
 use telson_proto::Protocol;
 
 use crate::gateway::Gateway;
-use crate::ids::{AgentId, ConnId, DeviceId, FetchId, RunId, SessionId, SessionKey, Ticket};
+use crate::ids::{AgentId, CallId, ConnId, DeviceId, FetchId, HttpId, RunId, SessionId, SessionKey, Ticket};
 use crate::limits;
 use crate::providers::ModelStream;
-use crate::providers::request::Image;
+use crate::providers::request::{Image, Sampling, ToolChoice};
 use crate::settings::{AgentSettings, ModelRef};
 use crate::time::{Now, earliest};
+use crate::tools::ToolSpec;
 
 pub(crate) use admit::Admission;
 pub(crate) use memory::{Ended, Wait, timed_out};
+pub(crate) use result::{RunFailure, RunResult};
 
 use events::Voice;
 use lanes::Lanes;
@@ -69,14 +72,39 @@ pub(crate) enum Family {
     Chat,
     /// `agent`.
     Agent,
+    /// Everything that no idempotency key names: the HTTP endpoints, sub-runs of tools, cron.
+    Inner,
+}
+
+/// Who is told of a run beside those who hear its session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Asker {
+    /// A request, which is answered when the run is admitted and, by `agent`, when it has ended.
+    Call(Ticket),
+    /// An HTTP request, which hears every word and the end (`api_run_said`, `api_run_ended`).
+    Http(HttpId),
+    /// A tool call, which hears the end (`tool_run_ended`).
+    Tool(CallId),
+    /// Nobody.
+    Nobody,
 }
 
 impl Family {
+    /// The family of an answer's key.
+    fn of(answer_key: &str) -> Self {
+        match answer_key.split_once(':') {
+            Some(("agent", _)) => Self::Agent,
+            Some(("run", _)) => Self::Inner,
+            _ => Self::Chat,
+        }
+    }
+
     /// The key under which the answers to an idempotency key are kept (spec 02 §2.3).
     pub(crate) fn answer_key(self, run: &RunId) -> String {
         match self {
             Self::Chat => format!("chat:{run}"),
             Self::Agent => format!("agent:{run}"),
+            Self::Inner => format!("run:{run}"),
         }
     }
 }
@@ -110,6 +138,31 @@ pub(crate) struct Ask {
     pub(crate) timeout: Duration,
     /// The answer to a command, for which no model is asked.
     pub(crate) reply: Option<String>,
+    /// Tools that the asker itself provides: a call of one of them ends the run (spec 04 §8.3).
+    pub(crate) client_tools: Vec<ToolSpec>,
+    pub(crate) tool_choice: ToolChoice,
+    /// The most tokens of an answer.
+    pub(crate) max_tokens: Option<u64>,
+    pub(crate) sampling: Sampling,
+}
+
+impl Ask {
+    /// Words, and everything else as usual.
+    pub(crate) fn words(text: impl Into<String>, timeout: Duration) -> Self {
+        Self {
+            text: text.into(),
+            images: Vec::new(),
+            thinking: None,
+            system: None,
+            model: None,
+            timeout,
+            reply: None,
+            client_tools: Vec::new(),
+            tool_choice: ToolChoice::Auto,
+            max_tokens: None,
+            sampling: Sampling::default(),
+        }
+    }
 }
 
 /// A run that is admitted and has not ended.
@@ -120,8 +173,7 @@ pub(crate) struct Run {
     agent: AgentId,
     family: Family,
     owner: Owner,
-    /// The request of the owner, for the second answer of `agent`.
-    ticket: Ticket,
+    asker: Asker,
     ask: Ask,
     admitted: Now,
     stage: Stage,

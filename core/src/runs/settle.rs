@@ -9,7 +9,7 @@ use telson_proto::{ErrorShape, Json, Protocol};
 use crate::gateway::Gateway;
 use crate::ids::RunId;
 use crate::messages::Outcome;
-use crate::providers::{ModelError, StopReason, Usage};
+use crate::providers::{ErrorKind, ModelError, StopReason, Usage};
 use crate::sessions::{Reason, RunStatus};
 use crate::settings::ModelRef;
 use crate::store::{Op, StoreError};
@@ -18,8 +18,9 @@ use crate::time::Now;
 use super::admit::failed;
 use super::events::Ending;
 use super::memory::{Ended, How};
+use super::result::{RunFailure, RunResult};
 use super::turn::store_failed;
-use super::{Family, Run, Stage};
+use super::{Asker, Family, Run, Stage};
 
 /// How a run ends.
 #[derive(Debug)]
@@ -102,7 +103,9 @@ impl Gateway {
         }
         ops.push(Op::CloseRun(id.clone()));
         let outcome = outcome(run, end, now);
-        ops.extend(self.answers.record(&run.family.answer_key(id), &outcome, now));
+        if run.family != Family::Inner {
+            ops.extend(self.answers.record(&run.family.answer_key(id), &outcome, now));
+        }
         ops
     }
 
@@ -117,8 +120,11 @@ impl Gateway {
         }
         let outcome = outcome(&run, end, now);
         let mut tickets = self.answers.finish(&run.family.answer_key(id), outcome.clone(), now);
-        if run.family == Family::Agent {
-            tickets.insert(0, run.ticket.clone());
+        match run.asker.clone() {
+            Asker::Call(ticket) if run.family == Family::Agent => tickets.insert(0, ticket),
+            Asker::Call(_) | Asker::Nobody => {}
+            Asker::Http(request) => self.api_run_ended(request, id, result(&run, end)),
+            Asker::Tool(call) => self.tool_run_ended(call, id, result(&run, end)),
         }
         for ticket in tickets {
             self.reply(ticket, outcome.clone());
@@ -197,7 +203,36 @@ fn outcome(run: &Run, end: &End, now: Now) -> Outcome {
             super::admit::interrupted(run.family, &run.id)
         }
         (Family::Chat, _) => Outcome::ok(Json::of(&ChatAck::new(run.id.as_str(), "ok"))),
-        (Family::Agent, _) => Outcome::ok(agent_result(run, end, now)),
+        (Family::Agent | Family::Inner, _) => Outcome::ok(agent_result(run, end, now)),
+    }
+}
+
+/// The end as the asker gets it.
+fn result(run: &Run, end: &End) -> RunResult {
+    let (stop_reason, usage, failure) = match end {
+        End::Done { stop_reason, usage } => (stop_reason.as_str(), *usage, None),
+        End::Aborted { reason } => {
+            let kind = if reason == "timeout" { ErrorKind::Timeout } else { ErrorKind::Unknown };
+            let message = format!("the run was aborted ({reason})");
+            ("aborted", None, Some(RunFailure { kind, message }))
+        }
+        End::Failed(error) => {
+            ("error", None, Some(RunFailure { kind: error.kind, message: error.message.clone() }))
+        }
+        End::Collected | End::Replied { .. } => ("stop", None, None),
+    };
+    let text = match end {
+        End::Replied { text } => Some(text.clone()),
+        _ => run.voice.visible().map(str::to_owned),
+    };
+    RunResult {
+        texts: text.into_iter().collect(),
+        client_calls: Vec::new(),
+        usage,
+        stop_reason,
+        failure,
+        model: run.model.clone(),
+        session: run.session.clone(),
     }
 }
 

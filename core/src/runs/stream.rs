@@ -8,7 +8,7 @@ use crate::providers::ModelEvent;
 
 use super::memory::timed_out;
 use super::settle::End;
-use super::{Run, Stage};
+use super::{Asker, Run, Stage};
 
 /// The longest thoughts that are kept, in bytes.
 const MAX_THOUGHT_BYTES: usize = 64 * 1024;
@@ -71,13 +71,18 @@ impl Gateway {
                         run.thoughts.push_str(&text);
                     }
                 }
+                ModelEvent::Signature(_) | ModelEvent::ToolCall(_) => {}
                 ModelEvent::Done { stop_reason, usage } => end = Some(End::Done { stop_reason, usage }),
                 ModelEvent::Failed(error) => end = Some(End::Failed(error)),
             }
         }
         if !words.is_empty() {
+            let asker = run.asker.clone();
             for event in run.voice.say(self.now, &words) {
                 self.publish(event);
+            }
+            if let Asker::Http(request) = asker {
+                self.api_run_said(request, id, &words);
             }
         }
         if let Some(end) = end {

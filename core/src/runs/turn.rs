@@ -2,10 +2,10 @@
 
 use telson_proto::{ErrorShape, Json};
 
-use crate::gateway::Gateway;
+use crate::gateway::{Fetcher, Gateway};
 use crate::ids::RunId;
 use crate::messages::Outcome;
-use crate::providers::request::TurnRequest;
+use crate::providers::request::{Block, Message, ModelRequest, Role};
 use crate::providers::{ErrorKind, ModelError};
 use crate::store::{Loaded, Op, Query, StoreError};
 
@@ -135,7 +135,7 @@ impl Gateway {
         self.publish(started);
         self.announce_session(&key, crate::sessions::Reason::RunStarted, Some(id));
         if let Some(request) = fetch {
-            let fetch_id = self.fetch(id.clone(), request);
+            let fetch_id = self.fetch(Fetcher::Run(id.clone()), request);
             if let Some(Stage::Streaming { fetch, .. }) = self.runs.open.get_mut(id).map(|run| &mut run.stage)
             {
                 *fetch = Some(fetch_id);
@@ -143,8 +143,8 @@ impl Gateway {
         }
     }
 
-    fn turn_request(&mut self, id: &RunId, history: Vec<crate::providers::request::Message>) -> TurnRequest {
-        let Some(run) = self.runs.open.get(id) else { return TurnRequest::default() };
+    fn turn_request(&mut self, id: &RunId, history: Vec<Message>) -> ModelRequest {
+        let Some(run) = self.runs.open.get(id) else { return ModelRequest::default() };
         let entry = self.sessions.entry(&run.key);
         let thinking =
             run.ask.thinking.clone().or_else(|| entry.and_then(|entry| entry.thinking_level.clone()));
@@ -160,13 +160,19 @@ impl Gateway {
         let name = profile.and_then(|profile| profile.identity.name.as_deref().or(profile.name.as_deref()));
         let own = name.map(|name| format!("You are {name}, a personal assistant."));
         let parts: Vec<&str> = own.as_deref().into_iter().chain(run.ask.system.as_deref()).collect();
-        TurnRequest {
+        let mut words = notes.join("\n");
+        if !words.is_empty() && !run.ask.text.is_empty() {
+            words.push_str("\n\n");
+        }
+        words.push_str(&run.ask.text);
+        let text = (!words.is_empty()).then_some(Block::Text(words));
+        let images = run.ask.images.iter().cloned().map(Block::Image);
+        let turn = Message { role: Role::User, blocks: text.into_iter().chain(images).collect() };
+        ModelRequest {
             system: (!parts.is_empty()).then(|| parts.join("\n\n")),
-            history,
-            notes,
-            text: run.ask.text.clone(),
-            images: run.ask.images.clone(),
+            messages: history.into_iter().chain([turn]).collect(),
             thinking,
+            ..ModelRequest::default()
         }
     }
 }

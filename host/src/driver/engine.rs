@@ -300,7 +300,14 @@ impl<R: Runtime> Engine<R> {
                 let broken = self.machines.gateway().phase() == Phase::Broken;
                 self.ending.stopped(self.clock.now().mono, broken);
             }
-            gateway::Output::Down(_) => {}
+            gateway::Output::Down(_)
+            | gateway::Output::ReadBody { .. }
+            | gateway::Output::RespondHead { .. }
+            | gateway::Output::RespondChunk { .. }
+            | gateway::Output::RespondEnd { .. }
+            | gateway::Output::Spawn { .. }
+            | gateway::Output::WriteLine { .. }
+            | gateway::Output::Kill { .. } => {}
         }
     }
 

@@ -107,7 +107,10 @@ impl<R: Runtime> Client<R> {
             peer: self.peer(&head.headers, head.uri.authority().map(http::uri::Authority::as_str)),
             method: head.method.as_str().to_owned(),
             path: head.uri.path().to_owned(),
+            query: head.uri.query().map(ToOwned::to_owned),
             authorization: text(&head.headers, &AUTHORIZATION),
+            headers: Vec::new(),
+            content_length: None,
             wants_websocket,
         };
         let (answer, answered) = async_channel::bounded(1);

@@ -32,6 +32,7 @@ fn read_request(stream: &mut TcpStream, body: usize) -> String {
 
 fn post(url: String) -> FetchRequest {
     FetchRequest {
+        reach: telson_core::fetch::Reach::Anywhere,
         method: "POST",
         url,
         headers: vec![("authorization".to_owned(), "Bearer key".to_owned())],

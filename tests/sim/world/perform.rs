@@ -97,6 +97,15 @@ impl World {
                     self.violated(&broken);
                 }
             }
+            O::ReadBody { id, .. } => {
+                self.tell(Input::Gateway(gateway::Input::HttpBody { id, body: Ok(bytes::Bytes::new()) }));
+            }
+            O::RespondHead { .. }
+            | O::RespondChunk { .. }
+            | O::RespondEnd { .. }
+            | O::Spawn { .. }
+            | O::WriteLine { .. }
+            | O::Kill { .. } => self.violated("an effect that no story of this world asks for"),
             O::Fetch { id, request } => self.perform_fetch(life, id, &request),
             O::AbortFetch { id } => {
                 self.trace.note(self.time, format!("<- abort fetch {id}"));

@@ -188,6 +188,9 @@ impl World {
             method: "GET".to_owned(),
             path: path.to_owned(),
             authorization: None,
+            query: None,
+            headers: Vec::new(),
+            content_length: None,
             wants_websocket: false,
         };
         if self.is_up() {

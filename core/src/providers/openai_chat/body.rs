@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::super::request::{Message, Role, TurnRequest};
+use super::super::request::{Image, Message, ModelRequest, Role};
 use crate::settings::ModelSettings;
 
 #[derive(Serialize)]
@@ -52,13 +52,13 @@ struct ImageUrl {
 
 /// Writes the request's body. A model that is not listed in the configuration is taken to see images and to
 /// know its own limits.
-pub(super) fn write(id: &str, model: Option<&ModelSettings>, request: &TurnRequest) -> Bytes {
+pub(super) fn write(id: &str, model: Option<&ModelSettings>, request: &ModelRequest) -> Bytes {
     let sees_images = model.is_none_or(|model| model.images);
     let system = request
         .system
         .iter()
         .map(|text| WireMessage { role: "system", content: Content::Text(text.clone()) });
-    let spoken = request.messages().into_iter().map(|message| wire(message, sees_images));
+    let spoken = request.merged().into_iter().map(|message| wire(message, sees_images));
     let limit = model.map(|model| model.max_tokens).filter(|tokens| *tokens > 0);
     let new_spelling = model.is_some_and(|model| model.max_completion_tokens);
     let reasoning = model.is_some_and(|model| model.reasoning);
@@ -79,7 +79,8 @@ fn wire(message: Message, sees_images: bool) -> WireMessage {
         Role::User => "user",
         Role::Assistant => "assistant",
     };
-    let Message { mut text, images, .. } = message;
+    let mut text = message.text();
+    let images: Vec<Image> = message.images().cloned().collect();
     if images.is_empty() {
         return WireMessage { role, content: Content::Text(text) };
     }
@@ -117,7 +118,7 @@ mod tests {
 
     use serde_json::{Value, json};
 
-    use super::super::super::request::Image;
+    use super::super::super::request::{Block, Image};
     use super::*;
 
     fn model() -> ModelSettings {
@@ -132,21 +133,26 @@ mod tests {
         }
     }
 
-    fn request() -> TurnRequest {
-        TurnRequest {
+    fn request() -> ModelRequest {
+        ModelRequest {
             system: Some("be brief".to_owned()),
-            history: vec![
-                Message { role: Role::User, text: "one".to_owned(), images: Vec::new() },
-                Message { role: Role::Assistant, text: "two".to_owned(), images: Vec::new() },
+            messages: vec![
+                Message::user("one"),
+                Message::assistant("two"),
+                Message {
+                    role: Role::User,
+                    blocks: vec![
+                        Block::Text("three".to_owned()),
+                        Block::Image(Image { mime: "image/png".to_owned(), base64: "QUJD".into() }),
+                    ],
+                },
             ],
-            text: "three".to_owned(),
-            images: vec![Image { mime: "image/png".to_owned(), base64: "QUJD".into() }],
             thinking: Some("xhigh".to_owned()),
-            ..TurnRequest::default()
+            ..ModelRequest::default()
         }
     }
 
-    fn written(model: Option<&ModelSettings>, request: &TurnRequest) -> Value {
+    fn written(model: Option<&ModelSettings>, request: &ModelRequest) -> Value {
         serde_json::from_slice(&write("m", model, request)).unwrap()
     }
 

@@ -14,11 +14,11 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::request::TurnRequest;
+use super::request::ModelRequest;
 use super::sse::{SseEvent, SseParser};
 use super::{ErrorKind, ModelError, ModelEvent, StopReason, Usage};
 use crate::auth::Secret;
-use crate::fetch::{FetchEvent, FetchRequest};
+use crate::fetch::{FetchEvent, FetchRequest, Reach};
 use crate::settings::{ModelRef, ProviderSettings};
 
 /// How long connecting and the head of the answer may take: a local server reads a long prompt first.
@@ -110,7 +110,7 @@ impl OpenAiChat {
     pub(super) fn start(
         provider: Arc<ProviderSettings>,
         model: &ModelRef,
-        request: &TurnRequest,
+        request: &ModelRequest,
     ) -> (Self, FetchRequest) {
         let settings = provider.models.iter().find(|known| known.id == model.model);
         let mut headers = vec![
@@ -129,6 +129,7 @@ impl OpenAiChat {
             body: body::write(&model.model, settings, request),
             head_timeout: HEAD_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,
+            reach: Reach::Anywhere,
         };
         (Self { provider, state: State::Asked, finished: None, usage: None, text_bytes: 0 }, fetch)
     }

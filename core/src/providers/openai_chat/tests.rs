@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use super::super::request::Message;
 use super::*;
 use crate::auth::Secret;
 use crate::fetch::FetchError;
@@ -19,7 +20,7 @@ fn provider() -> Arc<ProviderSettings> {
 }
 
 fn started() -> (OpenAiChat, FetchRequest) {
-    let request = TurnRequest { text: "hi".to_owned(), ..TurnRequest::default() };
+    let request = ModelRequest { messages: vec![Message::user("hi")], ..ModelRequest::default() };
     OpenAiChat::start(provider(), &ModelRef::parse("local/fake/1").unwrap(), &request)
 }
 
