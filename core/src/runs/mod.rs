@@ -118,6 +118,11 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
+    /// The gateway itself: no connection may abort the run as its own.
+    pub(crate) fn inner() -> Self {
+        Self { conn: ConnId(0), device: None, protocol: Protocol::V4 }
+    }
+
     /// Whether the two are the same connection or the same device.
     pub(crate) fn is(&self, other: &Self) -> bool {
         self.conn == other.conn || (self.device.is_some() && self.device == other.device)

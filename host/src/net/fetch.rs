@@ -235,6 +235,7 @@ mod tests {
     #[test]
     fn a_header_that_cannot_be_sent_is_named_without_its_value() {
         let request = FetchRequest {
+            reach: telson_core::fetch::Reach::Anywhere,
             method: "POST",
             url: "http://host/".to_owned(),
             headers: vec![("authorization".to_owned(), "Bearer tide\nmoon".to_owned())],
