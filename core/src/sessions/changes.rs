@@ -67,9 +67,9 @@ impl Changes {
         at_once
     }
 
-    /// The next session whose changes have waited long enough, with them.
-    pub(super) fn expired(&mut self, now: Duration) -> Option<(SessionKey, Vec<Change>)> {
-        let (_, key) = self.due.first().filter(|(at, _)| *at <= now)?.clone();
+    /// The next session whose changes were to be told by `until`, with them.
+    pub(super) fn expired(&mut self, now: Duration, until: Duration) -> Option<(SessionKey, Vec<Change>)> {
+        let (_, key) = self.due.first().filter(|(at, _)| *at <= until)?.clone();
         let waiting = self.take(now, &key);
         Some((key, waiting))
     }
@@ -138,10 +138,10 @@ mod tests {
         assert!(!changes.note(ms(30), &key(), Reason::Patch, None));
         assert!(!changes.note(ms(40), &key(), Reason::Send, Some(&run)));
         assert_eq!(changes.next_deadline(), Some(ms(140)));
-        assert_eq!(changes.expired(ms(139)), None);
-        let told = changes.expired(ms(140));
+        assert_eq!(changes.expired(ms(139), ms(139)), None);
+        let told = changes.expired(ms(140), ms(140));
         assert_eq!(told, Some((key(), vec![(Reason::Patch, None), (Reason::Send, Some(run))])));
-        assert_eq!((changes.expired(ms(900)), changes.next_deadline()), (None, None));
+        assert_eq!((changes.expired(ms(900), ms(900)), changes.next_deadline()), (None, None));
     }
 
     #[test]
@@ -149,7 +149,7 @@ mod tests {
         let mut changes = Changes::default();
         let mut told = Vec::new();
         for now in (0..2_000).step_by(50) {
-            while changes.expired(ms(now)).is_some() {
+            while changes.expired(ms(now), ms(now)).is_some() {
                 told.push(now);
             }
             if changes.note(ms(now), &key(), Reason::Patch, None) {
