@@ -221,15 +221,16 @@ impl Gateway {
         self.publish_later(EventName::SessionMessage, payload, Audience::SessionMessages(key.clone()));
     }
 
-    /// Shows a tool of one of the session's runs at work, given as an `agent` event: on protocol 4 to those who
-    /// take part in the session and, as `session.tool`, to those who watch it; on both only to clients that can
-    /// show it.
-    pub(crate) fn announce_tool(&mut self, key: &SessionKey, event: Publish) {
-        let watched = self.sessions.watches.is_watched(key);
+    /// Shows a tool of a session's run at work, given as an `agent` event of the session. On protocol 4 only
+    /// clients that can show it hear of it: as they are told of the run when they take part in the session, as
+    /// `session.tool` when they watch it.
+    pub(crate) fn announce_tool(&mut self, event: Publish) {
+        let Audience::Session(key) = event.to.clone() else { return self.publish(event) };
+        let watched = self.sessions.watches.is_watched(&key);
         let copy = event.v4.clone().filter(|_| watched);
         self.publish(Publish { to: Audience::RunTools(key.clone()), ..event });
         if let Some(payload) = copy {
-            self.publish_later(EventName::SessionTool, payload, Audience::SessionTools(key.clone()));
+            self.publish_later(EventName::SessionTool, payload, Audience::SessionTools(key));
         }
     }
 
