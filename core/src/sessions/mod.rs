@@ -26,8 +26,9 @@ mod index;
 pub mod keys;
 pub(crate) mod levels;
 mod list;
-mod methods;
+mod maintain;
 mod many;
+mod methods;
 mod patch;
 mod preview;
 mod row;
@@ -36,6 +37,7 @@ mod show;
 mod slot;
 mod stop;
 pub mod title;
+mod typing;
 pub(crate) mod watch;
 mod words;
 
@@ -53,11 +55,12 @@ use crate::store::{Op, SessionRecord, TranscriptEnd, TranscriptEntry};
 use crate::time::Now;
 
 pub(crate) use announce::Reason;
-pub use entry::SessionEntry;
 pub(crate) use compact::compact;
 pub(crate) use create::create;
+pub use entry::SessionEntry;
 pub(crate) use fork::{fork, list as list_branches, rewind, switch as switch_branch};
 pub(crate) use list::{list, subscribe};
+pub(crate) use maintain::cleanup;
 pub(crate) use many::patch_many;
 pub(crate) use methods::{by_short_id, closed, delete, reset, resolve};
 pub(crate) use patch::patch;
@@ -65,6 +68,7 @@ pub(crate) use preview::preview;
 pub(crate) use row::Row;
 pub(crate) use show::{describe, get};
 pub(crate) use stop::abort;
+pub(crate) use typing::typing;
 pub(crate) use watch::{subscribe_messages, unsubscribe_messages};
 pub(crate) use words::{send, steer};
 
@@ -297,6 +301,24 @@ impl Sessions {
         session.updated_at = session.updated_at.max(now.wall);
         self.set(key, Some(session));
         Some(line)
+    }
+
+    /// Copies lines of another transcript into a new session's, as one branch; to be stored with it.
+    fn copy_lines(&mut self, key: &SessionKey, lines: &[TranscriptEntry]) -> Vec<TranscriptEntry> {
+        let Some(mut session) = self.get(key).cloned() else { return Vec::new() };
+        let mut copies = Vec::with_capacity(lines.len());
+        for line in lines {
+            session.last_seq += 1;
+            let parent = session.last_entry.replace(line.id.clone());
+            copies.push(TranscriptEntry {
+                session: session.id.clone(),
+                seq: session.last_seq,
+                parent,
+                ..line.clone()
+            });
+        }
+        self.set(key, Some(session));
+        copies
     }
 
     /// Makes a line of the transcript, or its root, the end of the conversation; `preview` is what lists show of

@@ -61,6 +61,8 @@ const METHOD_CELLS: &[(&str, Cell, Cell)] = &[
     ("sessions.reset", ADMIN, ADMIN),
     ("sessions.delete", ADMIN, WRITE),
     ("sessions.compact", ADMIN, ADMIN),
+    ("sessions.cleanup", Cell::Unknown, ADMIN),
+    ("session.typing", Cell::Unknown, WRITE),
     ("sessions.create", Cell::Unknown, WRITE),
     ("sessions.send", Cell::Unknown, WRITE),
     ("sessions.steer", Cell::Unknown, WRITE),
