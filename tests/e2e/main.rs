@@ -15,5 +15,6 @@ mod limits;
 mod provider;
 mod readme;
 mod secrets;
+mod sessions;
 mod start;
 mod talk;
