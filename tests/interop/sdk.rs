@@ -132,7 +132,8 @@ fn sends_images(binary: Binary, script: &str) {
 fn lists_models(binary: Binary, script: &str) {
     let (gateway, _model) = served(binary, vec![]);
     let seen = run(script, &gateway, "models");
-    let expected = json!({"list": ["openclaw", "openclaw/default", "openclaw/main"], "one": "openclaw/default"});
+    let expected =
+        json!({"list": ["openclaw", "openclaw/default", "openclaw/main"], "one": "openclaw/default"});
     assert_eq!(seen, expected);
 }
 
