@@ -110,6 +110,8 @@ limits! {
         "One more message for a busy session: `messages.queue.drop` says which one has no turn of its own.";
     SUBAGENTS_ACTIVE: "subagent-runs" = 8, "runs", None,
         "Another run that a tool has started waits for its turn.";
+    SHUTDOWN_DRAIN_MS: "shutdown-drain" = 30_000, "ms", Some("gateway.shutdown.drainMs"),
+        "A run that is still under way this long after the gateway was asked to stop is aborted with `restart`.";
     RUN_ROUNDS: "run-rounds" = 100, "calls of a model", None,
         "The last call of a run: it is offered no tools, so that the model must answer.";
     RUN_MEMORY_MS: "run-memory" = 600_000, "ms", None,
