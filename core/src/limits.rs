@@ -100,6 +100,12 @@ limits! {
         "A larger decoded attachment is refused with `INVALID_REQUEST`.";
     RUNS_ACTIVE: "runs" = 4, "runs", Some("agents.defaults.maxConcurrent"),
         "Further runs wait for a place in the main lane.";
+    WATCHED_SESSIONS: "watched-sessions" = 256, "sessions", None,
+        "A further `sessions.messages.subscribe` of the connection is refused with `INVALID_REQUEST`.";
+    FORK_BYTES: "fork" = 33_554_432, "bytes", None,
+        "A conversation with more bytes of messages is not forked, rewound or switched; compact it first.";
+    SESSION_GROUPS: "session-groups" = 200, "groups", None,
+        "A longer list of groups is refused with `INVALID_REQUEST`.";
     RUNS_WAITING: "runs-waiting" = 1_024, "runs", None,
         "A further run is refused with `UNAVAILABLE`, retryable.";
     RUN_MS: "run" = 600_000, "ms", Some("agents.defaults.timeoutSeconds"),

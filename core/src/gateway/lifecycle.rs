@@ -61,6 +61,7 @@ impl Gateway {
         self.run_timeouts();
         self.tool_timeouts();
         self.api_timeouts();
+        self.session_timeouts();
         self.refuse_overdue();
         self.handshake.timeout(self.now);
         self.release_refusals();
@@ -143,6 +144,7 @@ impl Gateway {
         }
         self.phase = Phase::Stopped;
         self.drain_until = None;
+        self.flush_session_changes();
         if let Some(payload) = self.system.shutdown.take() {
             self.publish(Publish::lossless(EventName::Shutdown, payload));
         }

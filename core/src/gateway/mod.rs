@@ -320,6 +320,7 @@ impl Gateway {
         }
         let domains = earliest(self.runs.next_deadline(), self.handshake.next_deadline());
         let domains = earliest(earliest(domains, self.tools.next_deadline()), self.api.next_deadline());
+        let domains = earliest(domains, self.sessions.changes.next_deadline());
         earliest(earliest(domains, self.system.next_deadline()), self.deadlines.next())
     }
 

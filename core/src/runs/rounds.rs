@@ -88,7 +88,7 @@ impl Gateway {
             let event = run.voice.tool_started(self.now, call, &shown, run.loud);
             let refusal = run.refusal(call, arguments.is_none());
             let context = run.tool_context(&call.id);
-            self.publish(event);
+            self.announce_tool(event);
             match refusal {
                 Some(outcome) => self.tool_answered(id, place, outcome),
                 None => {
@@ -120,7 +120,7 @@ impl Gateway {
         let Some(call) = round.calls.get(place) else { return };
         let event = run.voice.tool_ended(now, call, &outcome, run.loud);
         round.outcomes[place] = Some(outcome);
-        self.publish(event);
+        self.announce_tool(event);
     }
 
     /// New words of the user have come for a run that waits for its tools: those are given up.
