@@ -299,7 +299,9 @@ impl Gateway {
         let mut seen = BTreeSet::from([key.clone()]);
         let mut rows = Vec::new();
         let mut next = self.parent_of(key);
-        while let Some(parent) = next.filter(|parent| rows.len() < MAX_ANCESTORS && seen.insert(parent.clone())) {
+        while let Some(parent) =
+            next.filter(|parent| rows.len() < MAX_ANCESTORS && seen.insert(parent.clone()))
+        {
             let Some(row) = self.session_row(&parent, Protocol::V4) else { break };
             rows.push(row);
             next = self.parent_of(&parent);

@@ -43,7 +43,13 @@ struct Recent {
 
 impl Changes {
     /// A change. Says whether it is to be told at once.
-    pub(super) fn note(&mut self, now: Duration, key: &SessionKey, reason: Reason, run: Option<&RunId>) -> bool {
+    pub(super) fn note(
+        &mut self,
+        now: Duration,
+        key: &SessionKey,
+        reason: Reason,
+        run: Option<&RunId>,
+    ) -> bool {
         self.forget_idle(now);
         let recent = self.recent.entry(key.clone()).or_default();
         let place = (recent.place, key.clone());

@@ -67,8 +67,13 @@ struct Cut {
 pub(crate) fn compact(gateway: &mut Gateway, call: Call<CompactParams>) -> Answer<Json> {
     let params = &call.params;
     methods::closed("sessions.compact", call.protocol(), &[("agentId", params.agent_id.is_some())])?;
-    let key =
-        methods::named(gateway, &call.principal, &call.ticket, params.key.as_str(), params.agent_id.as_ref())?;
+    let key = methods::named(
+        gateway,
+        &call.principal,
+        &call.ticket,
+        params.key.as_str(),
+        params.agent_id.as_ref(),
+    )?;
     authorize(&call.principal, &Effect::EndSession { session: key.clone() })?;
     let most = match (params.max_lines, call.protocol()) {
         (Some(lines), _) => lines.get(),

@@ -269,16 +269,24 @@ impl Gateway {
 
     /// The main session begins anew, under its own key.
     fn reset_in_place(&mut self, making: Making) {
-        if let Err(error) = authorize(&making.principal, &Effect::EndSession { session: making.key.clone() }) {
+        if let Err(error) = authorize(&making.principal, &Effect::EndSession { session: making.key.clone() })
+        {
             return self.not_made(making, error);
         }
-        self.once_idle(making.key.clone(), "reset", methods::INTERRUPTIONS, move |gateway, idle| match idle {
-            Ok(key) => gateway.begin_anew(&key, Reason::New, move |gateway, outcome| match outcome.error {
-                Some(error) => gateway.not_made(making, error),
-                None => gateway.make(making, None),
-            }),
-            Err(error) => gateway.not_made(making, error),
-        });
+        self.once_idle(
+            making.key.clone(),
+            "reset",
+            methods::INTERRUPTIONS,
+            move |gateway, idle| match idle {
+                Ok(key) => {
+                    gateway.begin_anew(&key, Reason::New, move |gateway, outcome| match outcome.error {
+                        Some(error) => gateway.not_made(making, error),
+                        None => gateway.make(making, None),
+                    })
+                }
+                Err(error) => gateway.not_made(making, error),
+            },
+        );
     }
 
     /// The session begins with what was said in its parent.
@@ -286,7 +294,8 @@ impl Gateway {
         let spelling = making.params.parent_session_key.as_ref().map(Text::as_str).unwrap_or_default();
         let parent = match self.sessions.resolve(spelling) {
             Ok(parent) if self.sessions.get(&making.key).is_some() => {
-                let text = format!("session {} is there already; fork {parent} under another key", making.key);
+                let text =
+                    format!("session {} is there already; fork {parent} under another key", making.key);
                 return self.not_made(making, ErrorShape::invalid(text));
             }
             Ok(parent) => parent,
@@ -383,7 +392,8 @@ impl Gateway {
         let record = making.answer.as_ref().and_then(|key| self.answers.record(key, &outcome, self.now));
         // Transactions are written in order: when this one is reported, the admission of the run is settled.
         self.store(record.into_iter().collect(), move |gateway, _| {
-            let admitted = gateway.runs.get(&run).is_some() || gateway.runs.ended(gateway.now.mono, &run).is_some();
+            let admitted =
+                gateway.runs.get(&run).is_some() || gateway.runs.ended(gateway.now.mono, &run).is_some();
             if !admitted {
                 result.run_started = Some(false);
                 result.run_id = None;
@@ -422,5 +432,7 @@ impl Gateway {
 fn is_completed(line: &TranscriptEntry) -> bool {
     let message = line.message.to_value();
     message["role"] == "assistant"
-        && !message["stopReason"].as_str().is_some_and(|reason| matches!(reason, "aborted" | "error" | "toolUse"))
+        && !message["stopReason"]
+            .as_str()
+            .is_some_and(|reason| matches!(reason, "aborted" | "error" | "toolUse"))
 }

@@ -156,7 +156,9 @@ pub(crate) fn switch(gateway: &mut Gateway, call: Call<SwitchParams>) -> Answer<
     move_leaf(gateway, &principal, ticket, (session, agent), move |lines| {
         let chain = branch::chain(lines, &leaf);
         if chain.is_empty() {
-            return Err(ErrorShape::invalid(format!("leafEntryId not found: {leaf}; list the branches again")));
+            return Err(ErrorShape::invalid(format!(
+                "leafEntryId not found: {leaf}; list the branches again"
+            )));
         }
         Ok((chain.into_iter().cloned().collect(), Json::empty()))
     })
@@ -182,7 +184,9 @@ fn move_leaf(
                 Ok((last, choose(&lines)?))
             });
             match chosen {
-                Ok((last, (chain, answer))) => gateway.switch_to(ticket, &key, last.as_deref(), &chain, answer),
+                Ok((last, (chain, answer))) => {
+                    gateway.switch_to(ticket, &key, last.as_deref(), &chain, answer)
+                }
                 Err(error) => gateway.reply(ticket, Outcome::error(error)),
             }
         });
@@ -275,7 +279,12 @@ impl Gateway {
     }
 
     /// Writes lines of another transcript into a new session; to be stored with it.
-    pub(super) fn begin_with(&mut self, key: &SessionKey, origin: &Origin, lines: &[TranscriptEntry]) -> Vec<Op> {
+    pub(super) fn begin_with(
+        &mut self,
+        key: &SessionKey,
+        origin: &Origin,
+        lines: &[TranscriptEntry],
+    ) -> Vec<Op> {
         let now = self.now;
         self.sessions.edit(now, key, |entry| {
             entry.set("forkSource", Some(serde_json::to_value(origin).unwrap_or_default()));
@@ -295,7 +304,8 @@ impl Gateway {
     }
 
     fn fork_at(&mut self, ticket: Ticket, parent: &SessionKey, place: Place, entry: String) {
-        let (Some(origin), Some(old)) = (self.origin(parent, Some(entry)), self.sessions.entry(parent).cloned())
+        let (Some(origin), Some(old)) =
+            (self.origin(parent, Some(entry)), self.sessions.entry(parent).cloned())
         else {
             return self.reply(ticket, Outcome::error(methods::session_changed(parent)));
         };

@@ -198,13 +198,16 @@ impl PatchParams {
         }
         let noted = !self.status_note.is_keep() || !self.attention.is_keep();
         if self.ttl_minutes.is_some() && !noted {
-            return Err(ErrorShape::invalid("ttlMinutes belongs to statusNote or attention; give one of them"));
+            return Err(ErrorShape::invalid(
+                "ttlMinutes belongs to statusNote or attention; give one of them",
+            ));
         }
         if protocol == Protocol::V4 && !self.spawned_by.is_keep() {
             let text = "invalid sessions.patch params: at root: unexpected property 'spawnedBy'";
             return Err(ErrorShape::invalid(text));
         }
-        if protocol == Protocol::V4 && self.archived == Patch::Set(true) && self.expected_session_id.is_none() {
+        if protocol == Protocol::V4 && self.archived == Patch::Set(true) && self.expected_session_id.is_none()
+        {
             return Err(ErrorShape::invalid(
                 "archived requires expectedSessionId: the sessionId of the session as you see it",
             ));

@@ -11,8 +11,8 @@ use crate::auth::{Effect, authorize};
 use crate::gateway::{Answer, Call, Gateway, Reply};
 use crate::messages::Outcome;
 
-use super::row::derived_title;
 use super::Row;
+use super::row::derived_title;
 
 const DEFAULT_MESSAGES: usize = 200;
 

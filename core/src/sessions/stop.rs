@@ -40,7 +40,8 @@ struct Aborted {
 pub(crate) fn abort(gateway: &mut Gateway, call: Call<AbortParams>) -> Answer<()> {
     let Call { principal, ticket, params, .. } = call;
     let agent = params.agent_id.as_ref();
-    let named = params.key.as_ref().map(|key| gateway.sessions.resolve_for(key.as_str(), agent)).transpose()?;
+    let named =
+        params.key.as_ref().map(|key| gateway.sessions.resolve_for(key.as_str(), agent)).transpose()?;
     let run = params.run_id.as_ref().map(|run| RunId::new(run.as_str()));
     let of_run = run.as_ref().and_then(|run| gateway.runs.get(run)).map(|run| run.key().clone());
     if named.is_some() && of_run.is_some() && named != of_run {

@@ -124,7 +124,8 @@ mod tests {
     fn a_restart_tells_when_the_gateway_is_back() {
         for signal in [Signal::User1, Signal::User2] {
             let mut ending = Ending::default();
-            let Told::Stop { reason, restart_expected } = ending.signalled(NOW, signal, Duration::ZERO) else {
+            let Told::Stop { reason, restart_expected } = ending.signalled(NOW, signal, Duration::ZERO)
+            else {
                 panic!("not told to stop");
             };
             assert_eq!((reason.as_str(), restart_expected), ("gateway restarting", Some(RESTART_EXPECTED)));

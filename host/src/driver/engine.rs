@@ -193,7 +193,8 @@ impl<R: Runtime> Engine<R> {
             }
             return;
         }
-        if let Told::Stop { reason, restart_expected } = self.ending.signalled(self.clock.now().mono, signal, self.drain)
+        if let Told::Stop { reason, restart_expected } =
+            self.ending.signalled(self.clock.now().mono, signal, self.drain)
         {
             self.tell(Input::Gateway(gateway::Input::Stop { reason, restart_expected }));
         }
