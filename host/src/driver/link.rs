@@ -6,14 +6,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use async_channel::{Receiver, Sender, TrySendError};
+use bytes::Bytes;
 use futures_util::FutureExt;
 use telson_core::fetch::FetchEvent;
-use telson_core::http::{HttpRequest, HttpResponse};
+use telson_core::http::{BodyError, HttpRequest, HttpResponse};
 use telson_core::peer::Peer;
-use telson_core::{ConnId, FetchId, switchboard};
+use telson_core::process::ProcessEvent;
+use telson_core::{ConnId, FetchId, HttpId, ProcessId, switchboard};
 use telson_proto::CloseCode;
 
 use crate::runtime::Runtime;
+
+use super::body::{Budget, Share};
+use super::exchange::Desk;
 
 /// How many events may wait for the engine; a task with one more waits, and its client with it.
 const EVENTS: usize = 256;
@@ -23,10 +28,33 @@ const EVENTS: usize = 256;
 pub(super) enum Event {
     /// A plain HTTP request.
     Http {
+        /// Its name.
+        id: HttpId,
         /// The request.
         request: HttpRequest,
-        /// Where the answer goes.
-        answer: Sender<HttpResponse>,
+        /// Where what is to be done with it goes.
+        desk: Desk,
+    },
+    /// The body of a request.
+    Body {
+        /// The request.
+        id: HttpId,
+        /// All of it.
+        body: Result<Bytes, BodyError>,
+        /// Its memory, counted until the machines have it.
+        share: Share,
+    },
+    /// The client of a request is gone.
+    Gone {
+        /// The request.
+        id: HttpId,
+    },
+    /// A process has moved.
+    Process {
+        /// The process.
+        id: ProcessId,
+        /// What became of it.
+        event: ProcessEvent,
     },
     /// A valid WebSocket upgrade request.
     Upgrade {
@@ -80,12 +108,15 @@ pub(super) struct Context<R> {
     pub(super) max_message: usize,
     /// Ends when the gateway goes down: nothing is ever sent.
     pub(super) closing: Receiver<Infallible>,
+    /// The memory of bodies that are being read.
+    pub(super) bodies: Budget,
     counters: Arc<Counters>,
 }
 
 #[derive(Default)]
 struct Counters {
     conns: AtomicU64,
+    requests: AtomicU64,
     open: AtomicUsize,
 }
 
@@ -96,6 +127,7 @@ impl<R: Runtime> Clone for Context<R> {
             events: self.events.clone(),
             max_message: self.max_message,
             closing: self.closing.clone(),
+            bodies: self.bodies.clone(),
             counters: Arc::clone(&self.counters),
         }
     }
@@ -106,12 +138,18 @@ impl<R: Runtime> Context<R> {
     pub(super) fn new(runtime: R, max_message: usize) -> (Self, Receiver<Event>, Sender<Infallible>) {
         let (events, engine) = async_channel::bounded(EVENTS);
         let (guard, closing) = async_channel::bounded(1);
-        (Self { runtime, events, max_message, closing, counters: Arc::default() }, engine, guard)
+        let (bodies, counters) = (Budget::default(), Arc::default());
+        (Self { runtime, events, max_message, closing, bodies, counters }, engine, guard)
     }
 
     /// A name for a connection, never used before in this process.
     pub(super) fn name(&self) -> ConnId {
         ConnId(self.counters.conns.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// A name for an HTTP request, never used before in this process.
+    pub(super) fn name_request(&self) -> HttpId {
+        HttpId(self.counters.requests.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     /// A place among the HTTP connections, or none when `most` are open.
