@@ -140,9 +140,10 @@ pub fn all_bodies_together_are_bounded<R: Runtime>(runtime: &R) {
     let stage = Stage::start(runtime);
     let most = 100 * 1024 * 1024;
     let mut first = Client::connect(stage.addr);
-    first.send((post(most) + "x").as_bytes());
+    first.send(post(most).replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n").as_bytes());
     let (held, _) = stage.request();
     stage.read_body(held, most);
+    assert!(first.head().starts_with("HTTP/1.1 100"), "its memory is reserved");
     let mut second = Client::connect(stage.addr);
     second.send((post(most) + "x").as_bytes());
     let (id, _) = stage.request();
