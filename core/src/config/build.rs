@@ -15,7 +15,7 @@ use crate::limits::length;
 use crate::sessions::keys::normalise_agent;
 use crate::settings::{
     AgentProfile, AgentSettings, AuthMode, AuthSettings, Identity, LimitSettings, ModelRef, ModelSettings,
-    ProviderSettings,
+    ProviderSettings, QueueSettings,
 };
 
 const SPOKEN_API: &str = "openai-completions";
@@ -102,6 +102,7 @@ pub(super) fn agents(root: &Node, check: &mut Check<'_>) -> AgentSettings {
         max_concurrent: count(defaults, "maxConcurrent").map_or(plain.max_concurrent, length),
         allowed_models: allowed(defaults, check),
         context_tokens: count(defaults, "contextTokens"),
+        queue: QueueSettings::default(),
     }
 }
 
