@@ -133,7 +133,7 @@ impl<R: Runtime> Client<R> {
         let (mut asked, desk) = Asked::new(self.context.clone(), self.cut.clone());
         let is_old = head.version < Version::HTTP_11;
         let mut watch = Watch::new(self.line.clone(), self.context.runtime.clone(), !is_old);
-        let request = self.request(&head, wants_websocket);
+        let request = Box::new(self.request(&head, wants_websocket));
         let declared = request.content_length;
         let told = self.context.events.send(Event::Http { id: asked.id(), request, desk }).await;
         let reply = match told {

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
-use futures_util::future::{Either, select};
+use futures_util::future::select;
 use futures_util::io::{AsyncRead, AsyncWrite};
 
 use crate::net::patience::Patient;
@@ -84,9 +84,7 @@ impl<R: Runtime> Line<R> {
             Poll::Pending
         });
         let late = runtime.sleep_until(Instant::now() + LINGER_TIME);
-        if let Either::Left((_, late)) = select(read, std::pin::pin!(late)).await {
-            drop(late);
-        }
+        let _ = select(read, std::pin::pin!(late)).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, Wire<R>> {

@@ -4,10 +4,12 @@ use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender, TrySendError};
 use bytes::Bytes;
 use futures_util::FutureExt;
+use futures_util::future::select;
 use telson_core::fetch::FetchEvent;
 use telson_core::http::{BodyError, HttpRequest, HttpResponse};
 use telson_core::peer::Peer;
@@ -31,7 +33,7 @@ pub(super) enum Event {
         /// Its name.
         id: HttpId,
         /// The request.
-        request: HttpRequest,
+        request: Box<HttpRequest>,
         /// Where what is to be done with it goes.
         desk: Desk,
     },
@@ -111,6 +113,23 @@ pub(super) struct Context<R> {
     /// The memory of bodies that are being read.
     pub(super) bodies: Budget,
     counters: Arc<Counters>,
+    /// Gone when the last task is: nothing is ever sent.
+    alive: Sender<Infallible>,
+}
+
+/// Keeps the tasks of connections going.
+pub(super) struct Guard {
+    closing: Sender<Infallible>,
+    over: Receiver<Infallible>,
+}
+
+impl Guard {
+    /// Ends the tasks, and gives them a moment to write what they still have.
+    pub(super) async fn end<R: Runtime>(self, runtime: &R, patience: Duration) {
+        drop(self.closing);
+        let late = runtime.sleep_until(Instant::now() + patience);
+        let _ = select(std::pin::pin!(self.over.recv()), std::pin::pin!(late)).await;
+    }
 }
 
 #[derive(Default)]
@@ -129,17 +148,20 @@ impl<R: Runtime> Clone for Context<R> {
             closing: self.closing.clone(),
             bodies: self.bodies.clone(),
             counters: Arc::clone(&self.counters),
+            alive: self.alive.clone(),
         }
     }
 }
 
 impl<R: Runtime> Context<R> {
     /// A context, the engine's end of the events, and the guard whose drop ends the tasks.
-    pub(super) fn new(runtime: R, max_message: usize) -> (Self, Receiver<Event>, Sender<Infallible>) {
+    pub(super) fn new(runtime: R, max_message: usize) -> (Self, Receiver<Event>, Guard) {
         let (events, engine) = async_channel::bounded(EVENTS);
         let (guard, closing) = async_channel::bounded(1);
+        let (alive, over) = async_channel::bounded(1);
+        let guard = Guard { closing: guard, over };
         let (bodies, counters) = (Budget::default(), Arc::default());
-        (Self { runtime, events, max_message, closing, bodies, counters }, engine, guard)
+        (Self { runtime, events, max_message, closing, bodies, counters, alive }, engine, guard)
     }
 
     /// A name for a connection, never used before in this process.

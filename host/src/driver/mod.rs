@@ -27,6 +27,7 @@ mod upgrade;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::time::Duration;
 
 use async_channel::Receiver;
 use telson_core::settings::Settings;
@@ -38,6 +39,9 @@ use crate::store::StoreHandle;
 use engine::Engine;
 use link::Context;
 pub use machines::Machines;
+
+/// How long answers that are under way may take once everything else has ended.
+const LAST_WORDS: Duration = Duration::from_millis(250);
 
 /// What a gateway is started with.
 pub struct ServeOptions {
@@ -132,7 +136,7 @@ pub async fn serve_with<R: Runtime, M: Machines>(
     listen::raise_file_limit();
     let sockets = listen::bind(&runtime, &listeners)?;
     let max_message = settings.limits.v3.max_payload.max(settings.limits.v4.max_payload);
-    let (context, events, guard) = Context::new(runtime, max_message);
+    let (context, events, guard) = Context::new(runtime.clone(), max_message);
     let bound: Vec<SocketAddr> = sockets.iter().map(|(addr, _)| *addr).collect();
     for (addr, socket) in sockets {
         context.spawn(listen::accept(context.clone(), addr, socket));
@@ -146,7 +150,9 @@ pub async fn serve_with<R: Runtime, M: Machines>(
     let hooks = engine::Hooks { ready: Some(ready), on_hangup };
     let engine = Engine::new(context, |now| make(settings, seed, now), store, hooks);
     let exit = engine.run(events, signals).await;
-    drop(guard);
+    if !matches!(exit, Ok(Exit::Forced)) {
+        guard.end(&runtime, LAST_WORDS).await;
+    }
     exit
 }
 

@@ -105,20 +105,33 @@ impl Processes {
     }
 }
 
-/// The process group of a process; 0 while there is none.
+/// The process group of a process, once it has one.
 #[derive(Clone, Default)]
 struct Group(Arc<AtomicI32>);
 
 impl Group {
+    const NONE: i32 = 0;
+    const KILLED: i32 = -1;
+
+    /// The process runs. One that was to die before it lived dies now.
     fn begin(&self, id: Option<u32>) {
-        self.0.store(id.and_then(|id| i32::try_from(id).ok()).unwrap_or(0), Ordering::SeqCst);
+        let id = id.and_then(|id| i32::try_from(id).ok()).unwrap_or(Self::NONE);
+        if self.0.compare_exchange(Self::NONE, id, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+            kill_group(id);
+        }
     }
 
-    /// Kills whoever is left of the group.
+    /// Kills whoever is left of the group, once: its number may be given to others afterwards.
     fn kill(&self) {
-        if let Some(group) = Pid::from_raw(self.0.load(Ordering::SeqCst)) {
-            let _ = rustix::process::kill_process_group(group, Signal::KILL);
-        }
+        kill_group(self.0.swap(Self::KILLED, Ordering::SeqCst));
+    }
+}
+
+fn kill_group(id: i32) {
+    if id > 0
+        && let Some(group) = Pid::from_raw(id)
+    {
+        let _ = rustix::process::kill_process_group(group, Signal::KILL);
     }
 }
 
@@ -128,7 +141,6 @@ struct Reaper(Group);
 impl Drop for Reaper {
     fn drop(&mut self) {
         self.0.kill();
-        self.0.begin(None);
     }
 }
 

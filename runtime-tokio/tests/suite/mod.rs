@@ -54,6 +54,8 @@ macro_rules! stories {
                 a_client_that_leaves_its_stream_is_gone_once,
                 a_client_that_sends_nothing_more_still_gets_its_answer,
                 a_client_that_has_its_answer_is_not_gone,
+                last_words_are_heard_before_the_end,
+                a_stream_that_the_end_cuts_off_does_not_look_whole,
             }
             programs {
                 lines_go_in_and_come_back,

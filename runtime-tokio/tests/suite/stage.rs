@@ -40,7 +40,10 @@ impl Machines for Puppet {
                 self.outputs.push_back(Output::Store(Transaction { id: TxId(1), ops: Vec::new() }));
             }
             Input::Stored { .. } => {}
-            Input::Stop { .. } => self.outputs.push_back(Output::Stopped),
+            Input::Stop { .. } => {
+                self.outputs.extend(self.orders.try_iter());
+                self.outputs.push_back(Output::Stopped);
+            }
             input => drop(self.told.send(input)),
         }
     }
@@ -69,6 +72,7 @@ pub struct Stage {
     told: mpsc::Receiver<Input>,
     orders: mpsc::Sender<Output>,
     signals: Sender<Signal>,
+    ended: mpsc::Receiver<()>,
     /// Removed with the stage.
     _state: tempfile::TempDir,
 }
@@ -96,9 +100,13 @@ impl Stage {
             now: now.mono,
         };
         let serving = serve_with(runtime.clone(), options, puppet);
-        runtime.spawn(async move { drop(serving.await) });
+        let (end, ended) = mpsc::channel();
+        runtime.spawn(async move {
+            drop(serving.await);
+            drop(end);
+        });
         let addr = bound.recv_timeout(PATIENCE).unwrap();
-        Self { addr, told, orders, signals, _state: state }
+        Self { addr, told, orders, signals, ended, _state: state }
     }
 
     /// Has something done.
@@ -150,15 +158,24 @@ impl Stage {
         assert!(matches!(heard, Input::HttpGone { id: gone } if gone == id), "{heard:?}");
     }
 
+    /// Waits until nothing of the driver is left.
+    pub fn ended(&self) {
+        let ended = self.ended.recv_timeout(PATIENCE);
+        assert_eq!(ended, Err(mpsc::RecvTimeoutError::Disconnected));
+    }
+
+    /// Has the driver end.
+    pub fn stop(&self) {
+        self.signals.try_send(Signal::Terminate).unwrap();
+    }
+
     /// Ends the driver; nothing that was not expected may have happened.
     pub fn finish(self) {
-        self.signals.try_send(Signal::Terminate).unwrap();
-        loop {
-            match self.told.recv_timeout(PATIENCE) {
-                Ok(more) => panic!("{more:?} is one too many"),
-                Err(mpsc::RecvTimeoutError::Disconnected) => return,
-                Err(mpsc::RecvTimeoutError::Timeout) => panic!("the driver does not end"),
-            }
+        self.stop();
+        match self.told.recv_timeout(PATIENCE) {
+            Ok(more) => panic!("{more:?} is one too many"),
+            Err(mpsc::RecvTimeoutError::Disconnected) => {}
+            Err(mpsc::RecvTimeoutError::Timeout) => panic!("the driver does not end"),
         }
     }
 }

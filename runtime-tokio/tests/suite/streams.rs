@@ -193,3 +193,41 @@ pub fn a_client_that_has_its_answer_is_not_gone<R: Runtime>(runtime: &R) {
     }
     stage.finish();
 }
+
+pub fn last_words_are_heard_before_the_end<R: Runtime>(runtime: &R) {
+    let stage = Stage::start(runtime);
+    let mut whole = Client::connect(stage.addr);
+    let mut stream = Client::connect(stage.addr);
+    whole.send(GET.as_bytes());
+    let (first, _) = stage.request();
+    stream.send(GET.as_bytes());
+    let (second, _) = stage.request();
+    stage.begin(second);
+    stream.head();
+    let words = "x".repeat(100_000);
+    stage.respond(first, 503, &words);
+    stage.chunk(second, "tide");
+    stage.end(second);
+    stage.stop();
+    stage.ended();
+    assert!(whole.head().starts_with("HTTP/1.1 503"));
+    assert_eq!(whole.exactly(words.len()), words.as_bytes());
+    piece(&mut stream, "tide");
+    assert_eq!(stream.exactly(5), b"0\r\n\r\n");
+    assert!(whole.is_closed() && stream.is_closed());
+}
+
+pub fn a_stream_that_the_end_cuts_off_does_not_look_whole<R: Runtime>(runtime: &R) {
+    let stage = Stage::start(runtime);
+    let mut client = Client::connect(stage.addr);
+    client.send(GET.as_bytes());
+    let (id, _) = stage.request();
+    stage.begin(id);
+    stage.chunk(id, "tide");
+    client.head();
+    piece(&mut client, "tide");
+    stage.stop();
+    let mut rest = Vec::new();
+    let _ = std::io::Read::read_to_end(&mut client.0, &mut rest);
+    assert_eq!(rest, b"", "no last chunk");
+}
