@@ -15,6 +15,7 @@ on_every_runtime!(
     the_first_words_of_a_session_are_answered_once,
     messages_and_typing_are_seen_by_those_who_watch,
     a_long_transcript_is_cut_and_outlives_a_restart,
+    sessions_are_grouped_and_changed_alike,
     protocol_3_knows_none_of_this,
 );
 
@@ -202,4 +203,28 @@ fn protocol_3_knows_none_of_this(binary: Binary) {
         let error = client.call(method, &json!({})).expect_err("no such method");
         assert_eq!(error["message"], json!(format!("unknown method: {method}")));
     }
+}
+
+fn sessions_are_grouped_and_changed_alike(binary: Binary) {
+    let gateway = Home::new(binary).start();
+    let mut client = gateway.operator(Dialect::V4);
+    client.ask("sessions.subscribe", &json!({}));
+    for key in ["a", "b"] {
+        client.ask("sessions.create", &json!({"key": key, "category": "sea"}));
+    }
+    client.ask("sessions.groups.put", &json!({"names": ["sky", "sea"]}));
+    let renamed = client.ask("sessions.groups.rename", &json!({"name": "sea", "to": "ocean"}));
+    assert_eq!(renamed["updatedSessions"], json!(2));
+    client.event("sessions.changed", |payload| payload.get("sessionKey").is_none());
+    client.ask("sessions.groups.delete", &json!({"name": "sky"}));
+    let groups = client.ask("sessions.groups.list", &json!({}));
+    assert_eq!(groups["groups"], json!([{"name": "ocean", "position": 0}]));
+    let targets = json!([{"key": "a"}, {"key": "b", "expectedSessionId": "another"}]);
+    let outcomes = client.ask("sessions.patchMany", &json!({"targets": targets, "patch": {"pinned": true}}));
+    assert_eq!(
+        (&outcomes["outcomes"][0]["ok"], &outcomes["outcomes"][1]["ok"]),
+        (&json!(true), &json!(false))
+    );
+    let whole = client.ask("sessions.recover", &json!({"key": "a"}));
+    assert_eq!(whole["continuation"]["status"], json!("rejected"));
 }

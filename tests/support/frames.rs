@@ -81,6 +81,11 @@ fn check_v4(frame: &Value, method: Option<&str>) {
             Some("sessions.list") => {
                 payload["sessions"].as_array().into_iter().flatten().for_each(check_row);
             }
+            Some("sessions.groups.list") => conforms("SessionsGroupsListResult", payload),
+            Some("sessions.groups.put" | "sessions.groups.rename" | "sessions.groups.delete") => {
+                conforms("SessionsGroupsMutationResult", payload);
+            }
+            Some("sessions.recover") => conforms("SessionsRecoverResult", payload),
             Some("session.typing") => conforms("SessionTypingResult", payload),
             Some("chat.message.get") => conforms("ChatMessageGetResult", payload),
             Some("system-presence") => check_presence(payload),
@@ -125,7 +130,7 @@ fn validator(definition: &'static str) -> &'static Validator {
 }
 
 fn compile() -> BTreeMap<&'static str, Validator> {
-    const USED: [&str; 23] = [
+    const USED: [&str; 26] = [
         "GatewayFrame",
         "HelloOk",
         "AgentEvent",
@@ -144,6 +149,9 @@ fn compile() -> BTreeMap<&'static str, Validator> {
         "SessionsRewindResult",
         "SessionsBranchesListResult",
         "SessionsBranchesSwitchResult",
+        "SessionsGroupsListResult",
+        "SessionsGroupsMutationResult",
+        "SessionsRecoverResult",
         "SessionOperationEvent",
         "SessionTypingEvent",
         "SessionTypingResult",

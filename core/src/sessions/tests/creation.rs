@@ -310,3 +310,77 @@ fn a_cleanup_reports_and_removes_only_when_it_is_told_to() {
     assert_eq!(events.last().unwrap()["reason"], "cleanup");
     assert!(events.last().unwrap().get("sessionKey").is_none(), "the whole list is to be loaded again");
 }
+
+#[test]
+fn an_answer_that_was_cut_short_goes_on_when_asked_to() {
+    let mut world = World::with_model();
+    let client = world.operator(Protocol::V4);
+    world.ask(client, "chat.send", json!({"sessionKey": "sea", "message": "one", "idempotencyKey": "1"}));
+    let busy = world.ask(client, "sessions.recover", json!({"key": "sea"}));
+    assert_eq!(busy["continuation"]["status"], "rejected");
+    let mut world = world.crash();
+    let client = world.operator(Protocol::V4);
+    let going = world.ask(client, "sessions.recover", json!({"key": "sea"}));
+    let run = going["continuation"]["runId"].as_str().unwrap().to_owned();
+    assert_eq!((&going["ok"], &going["continuation"]["status"]), (&json!(true), &json!("started")));
+    world.answer("two");
+    assert_eq!(world.terminal(&run, Protocol::V4).unwrap()["state"], "final");
+    let whole = world.ask(client, "sessions.recover", json!({"key": "sea"}));
+    assert_eq!(whole["continuation"]["error"]["message"], "the last answer of the session was not cut short");
+    let none = world.refusal(client, "sessions.recover", json!({"key": "sky"}));
+    assert_eq!(none.message, "session not found: sky");
+}
+
+#[test]
+fn groups_have_an_order_and_follow_their_sessions() {
+    let mut world = World::new();
+    let client = world.operator(Protocol::V4);
+    for (key, group) in [("a", "sea"), ("b", "sea"), ("c", "sky")] {
+        world.ask(client, "sessions.create", json!({"key": key, "category": group}));
+    }
+    let names = |result: &Value| -> Vec<String> {
+        let groups = result["groups"].as_array().unwrap().iter();
+        groups.map(|group| group["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let group_of = |world: &mut World, key: &str| {
+        world.ask(client, "sessions.describe", json!({"key": key}))["session"]["category"].clone()
+    };
+    assert_eq!(names(&world.ask(client, "sessions.groups.list", json!({}))), ["sea", "sky"]);
+    let put = json!({"names": ["sky", " empty ", "sea", "sky"], "sectionOrder": ["sea", "pinned"]});
+    assert_eq!(names(&world.ask(client, "sessions.groups.put", put)), ["sky", "empty", "sea"]);
+    let renamed = world.ask(client, "sessions.groups.rename", json!({"name": "sea", "to": "ocean"}));
+    assert_eq!(
+        (names(&renamed), &renamed["updatedSessions"]),
+        (vec!["sky".to_owned(), "empty".to_owned(), "ocean".to_owned()], &json!(2))
+    );
+    assert_eq!(renamed["sectionOrder"], json!(["ocean", "pinned"]));
+    assert_eq!(group_of(&mut world, "a"), "ocean");
+    let taken = world.refusal(client, "sessions.groups.rename", json!({"name": "sky", "to": "ocean"}));
+    assert_eq!(taken.message, "group already exists: ocean; choose another name");
+    let none = world.refusal(client, "sessions.groups.delete", json!({"name": "fire"}));
+    assert_eq!(none.message, "no such group: fire; sessions.groups.list names them");
+    let gone = world.ask(client, "sessions.groups.delete", json!({"name": "sky"}));
+    assert_eq!(gone["updatedSessions"], 1);
+    assert_eq!(group_of(&mut world, "c"), json!(null));
+    let many: Vec<String> = (0..201).map(|n| n.to_string()).collect();
+    let refused = world.refusal(client, "sessions.groups.put", json!({"names": many}));
+    assert_eq!(refused.message, "names holds 201 groups; use at most 200");
+    world.ask(client, "sessions.reset", json!({"key": MAIN}));
+    let mut world = world.crash();
+    let client = world.operator(Protocol::V4);
+    assert_eq!(names(&world.ask(client, "sessions.groups.list", json!({}))), ["empty", "ocean"]);
+    let main = world.ask(client, "sessions.patch", json!({"key": MAIN, "label": "main"}));
+    assert!(main["entry"].get("sessionGroups").is_none(), "{main}");
+}
+
+#[test]
+fn groups_that_cannot_be_stored_stay_as_they_were() {
+    let mut world = World::new();
+    let client = world.operator(Protocol::V4);
+    world.ask(client, "sessions.create", json!({"key": "a", "category": "sea"}));
+    world.broken = Some(crate::store::StoreError::Full);
+    world.refusal(client, "sessions.groups.rename", json!({"name": "sea", "to": "ocean"}));
+    world.broken = None;
+    let list = world.ask(client, "sessions.groups.list", json!({}));
+    assert_eq!(list["groups"], json!([{"name": "sea", "position": 0}]));
+}
