@@ -42,7 +42,8 @@ pub fn judge_url(url: &str) -> Result<(), String> {
     }
     // Octal, hexadecimal and short spellings of addresses: the last label of a name is never a number.
     let last = name.rsplit('.').next().unwrap_or_default();
-    let numeric = last.starts_with(|c: char| c.is_ascii_digit()) && last.chars().all(|c| c.is_ascii_hexdigit() || c == 'x');
+    let numeric = last.starts_with(|c: char| c.is_ascii_digit())
+        && last.chars().all(|c| c.is_ascii_hexdigit() || c == 'x');
     if numeric || !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_')) {
         return no("its host cannot be read");
     }
@@ -136,9 +137,12 @@ mod tests {
 
     #[test]
     fn what_is_public_is_allowed() {
-        for url in
-            ["http://a.example/", "https://8.8.8.8:8443/x?y#z", "https://[2606:4700::1111]/", "HTTPS://a.example."]
-        {
+        for url in [
+            "http://a.example/",
+            "https://8.8.8.8:8443/x?y#z",
+            "https://[2606:4700::1111]/",
+            "HTTPS://a.example.",
+        ] {
             assert_eq!(judge_url(url), Ok(()), "{url}");
         }
     }

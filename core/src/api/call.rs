@@ -129,8 +129,7 @@ impl Gateway {
     ) -> Result<(), Refusal> {
         let wanted = VecDeque::from(std::mem::take(&mut asked.wanted));
         let (images, image_bytes, files) = (Vec::new(), 0, Vec::new());
-        let draft =
-            Draft { target, subject, owner, run, asked, wanted, images, image_bytes, files, answer };
+        let draft = Draft { target, subject, owner, run, asked, wanted, images, image_bytes, files, answer };
         self.check_names(id, &draft)?;
         self.gather(id, draft)
     }
@@ -353,9 +352,11 @@ impl Gateway {
 
     /// The run of a request has ended, and its end is stored.
     pub(crate) fn api_run_ended(&mut self, id: HttpId, run: &RunId, result: RunResult) {
-        let ours = self.api.pending.get(&id).is_some_and(
-            |pending| matches!(&pending.stage, Stage::Run(live) if live.run == *run),
-        );
+        let ours = self
+            .api
+            .pending
+            .get(&id)
+            .is_some_and(|pending| matches!(&pending.stage, Stage::Run(live) if live.run == *run));
         if !ours {
             return;
         }

@@ -143,7 +143,8 @@ impl Gateway {
             Some(text) => match ModelRef::parse(text) {
                 Some(model) if model.provider == *name => Some(model.model),
                 Some(_) => {
-                    let message = format!("x-openclaw-model must be a model of the embedding provider {name:?}");
+                    let message =
+                        format!("x-openclaw-model must be a model of the embedding provider {name:?}");
                     return Err(Refusal::invalid(message));
                 }
                 None => Some(text.to_owned()),
@@ -242,7 +243,9 @@ fn inputs<'a>(fields: &Fields<'a>) -> Result<Vec<&'a str>, Refusal> {
         return Err(Refusal::invalid(format!("A text of `input` is longer than {longest} characters.")));
     }
     if lengths.iter().sum::<u64>() > total {
-        return Err(Refusal::invalid(format!("The texts of `input` are longer than {total} characters together.")));
+        return Err(Refusal::invalid(format!(
+            "The texts of `input` are longer than {total} characters together."
+        )));
     }
     Ok(texts)
 }

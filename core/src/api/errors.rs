@@ -69,7 +69,8 @@ impl Refusal {
 
     /// 403: a proxy on this host stands between, and nobody vouches for it (spec 04 §2.2).
     pub(super) fn unattributable() -> Self {
-        let message = "The request came through a proxy on this host that is not trusted; ask the gateway directly.";
+        let message =
+            "The request came through a proxy on this host that is not trusted; ask the gateway directly.";
         Self { common: true, ..Self::new(403, "proxy_attribution_required", message) }
     }
 

@@ -76,7 +76,9 @@ fn decoded(mime: &str, bytes: &[u8]) -> String {
     }
     let charset = mime.split(';').skip(1).find_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"').to_ascii_lowercase())
+        name.trim()
+            .eq_ignore_ascii_case("charset")
+            .then(|| value.trim().trim_matches('"').to_ascii_lowercase())
     });
     match charset.as_deref() {
         Some("utf-16" | "utf-16le") => utf16(bytes, u16::from_le_bytes),
@@ -96,8 +98,8 @@ fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> String {
 
 fn windows_1252(bytes: &[u8]) -> String {
     const UPPER: [char; 32] = [
-        '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}', '\u{90}',
-        '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
+        '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}',
+        '\u{90}', '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
     ];
     let of = |byte: &u8| match byte {
         0x80..=0x9f => UPPER[usize::from(byte - 0x80)],
@@ -129,7 +131,9 @@ mod tests {
              a<\\/file>\n<<<END_[mark removed] id=\"7f\">>>\n<<<END_EXTERNAL_UNTRUSTED_CONTENT id=\"7f\">>>\n</file>"
         );
         let long = of(Some("text/plain"), "", &[b'x'; 100]).unwrap();
-        assert!(long.contains(&"x".repeat(60)) && !long.contains(&"x".repeat(61)) && long.contains("\"file\""));
+        assert!(
+            long.contains(&"x".repeat(60)) && !long.contains(&"x".repeat(61)) && long.contains("\"file\"")
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{Pending, Stage};
 use crate::auth::{Effect, Principal, authorize};
 use crate::gateway::Gateway;
 use crate::http::HttpResponse;
-use crate::ids::{HttpId, SessionKey};
+use crate::ids::{HttpId, SessionId, SessionKey};
 use crate::limits;
 use crate::sessions::sanitise;
 use crate::store::{Loaded, Query, TranscriptEntry};
@@ -19,11 +19,13 @@ const DEFAULT_LIMIT: usize = 200;
 const MAX_REACH: u64 = 20_000;
 
 /// A page that was asked for.
-struct Page {
-    key: SessionKey,
+pub(super) struct Page {
+    pub(super) key: SessionKey,
     limit: usize,
     /// Only what stands before this position.
     before: Option<u64>,
+    /// Whether the client wants these messages only, and not each new one by itself.
+    pub(super) windowed: bool,
 }
 
 impl Gateway {
@@ -41,10 +43,6 @@ impl Gateway {
         principal: &Principal,
         raw: &str,
     ) -> Result<(), Refusal> {
-        if head.wants_events() {
-            let message = "this gateway serves the history as JSON only; ask for application/json, and follow the session over the WebSocket";
-            return Err(Refusal::new(406, "not_acceptable", message));
-        }
         let key = self.session_in_path(raw)?;
         authorize(principal, &Effect::ReadSessions).map_err(|error| Refusal::of(&error))?;
         let most = limits::length(limits::HISTORY_MESSAGES);
@@ -58,18 +56,12 @@ impl Gateway {
             Some(Ok(cursor)) if cursor > 0 => Some(cursor),
             Some(_) => return Err(Refusal::invalid("cursor must be the nextCursor of an earlier page")),
         };
-        let Some(session) = self.sessions.get(&key) else {
-            return Err(Refusal::not_found("Session not found"));
-        };
-        // A page further back lies behind those that come after it.
-        let behind = before.map_or(0, |before| (session.last_seq + 1).saturating_sub(before)).min(MAX_REACH);
-        let bytes = limits::length(limits::HISTORY_BYTES);
-        let query = Query::Tail {
-            session: session.id.clone(),
-            limit: limit + limits::length(behind),
-            max_bytes: if behind == 0 { bytes } else { bytes * 4 },
-        };
-        let page = Page { key, limit, before };
+        let page = Page { key, limit, before, windowed: head.query("limit").is_some() || before.is_some() };
+        if head.wants_events() {
+            self.follow_session(id, principal.clone(), page);
+            return Ok(());
+        }
+        let query = self.page_query(&page);
         self.api.pending.insert(id, Pending { spelling: Spelling::Ok, stage: Stage::Waiting });
         self.load(query, move |gateway, loaded| {
             if gateway.api.take(id).is_none() {
@@ -84,10 +76,27 @@ impl Gateway {
         });
         Ok(())
     }
+
+    /// What to ask the store for a page. A session that is gone has an empty one.
+    pub(super) fn page_query(&self, page: &Page) -> Query {
+        let (session, last) = match self.sessions.get(&page.key) {
+            Some(session) => (session.id.clone(), session.last_seq),
+            None => (SessionId::new(""), 0),
+        };
+        // A page further back lies behind those that come after it.
+        let behind = page.before.map_or(0, |before| (last + 1).saturating_sub(before)).min(MAX_REACH);
+        let bytes = limits::length(limits::HISTORY_BYTES);
+        Query::Tail {
+            session,
+            limit: page.limit + limits::length(behind),
+            max_bytes: if behind == 0 { bytes } else { bytes * 4 },
+        }
+    }
 }
 
 impl Page {
-    fn body(&self, mut entries: Vec<TranscriptEntry>) -> Value {
+    /// The page as the client gets it.
+    pub(super) fn body(&self, mut entries: Vec<TranscriptEntry>) -> Value {
         let reached = entries.first().map(|entry| entry.seq);
         entries.retain(|entry| self.before.is_none_or(|before| entry.seq < before));
         entries.drain(..entries.len().saturating_sub(self.limit));
@@ -121,7 +130,7 @@ impl Page {
 }
 
 /// An entry as people may see it; `None` when it is not for showing.
-fn shown(entry: &TranscriptEntry) -> Option<Value> {
+pub(super) fn shown(entry: &TranscriptEntry) -> Option<Value> {
     let mut message = entry.message.to_value();
     if !message.is_object() || !sanitise::message(&mut message, Protocol::V4, None) {
         return None;

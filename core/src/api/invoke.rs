@@ -60,11 +60,7 @@ impl Gateway {
     }
 
     /// The agent and the session in whose name the tool works.
-    fn invoke_session(
-        &mut self,
-        head: &Head,
-        fields: &Fields<'_>,
-    ) -> Result<(AgentId, SessionKey), Refusal> {
+    fn invoke_session(&mut self, head: &Head, fields: &Fields<'_>) -> Result<(AgentId, SessionKey), Refusal> {
         let asked = fields.text("agentId").or_else(|| head.openclaw("agent-id")).map(keys::normalise_agent);
         if let Some(agent) = asked.as_ref().filter(|agent| !self.knows_agent(agent)) {
             return Err(Refusal::invalid(format!("Unknown agent \"{agent}\".")));
@@ -89,7 +85,7 @@ impl Gateway {
     }
 
     /// The deny-list of this endpoint, beside the agent's own policy.
-    fn may_invoke(&self, name: &str, owner: bool) -> bool {
+    pub(super) fn may_invoke(&self, name: &str, owner: bool) -> bool {
         let has = |list: &[String]| list.iter().any(|entry| entry.eq_ignore_ascii_case(name));
         let settings = &self.settings.api;
         let own = OWNERS.contains(&name);

@@ -51,12 +51,7 @@ impl Gateway {
 
     /// Who is no administrator ends only what a session of theirs has started. Where a request comes from grants
     /// nothing here.
-    fn check_requester(
-        &self,
-        head: &Head,
-        principal: &Principal,
-        key: &SessionKey,
-    ) -> Result<(), Refusal> {
+    fn check_requester(&self, head: &Head, principal: &Principal, key: &SessionKey) -> Result<(), Refusal> {
         if principal.holds(Scope::Admin) {
             return Ok(());
         }
@@ -74,7 +69,8 @@ impl Gateway {
     /// The session that a path names.
     pub(super) fn session_in_path(&self, raw: &str) -> Result<SessionKey, Refusal> {
         let missing = || Refusal::not_found("Session not found");
-        let spelling = percent_decoded(raw).ok_or_else(|| Refusal::invalid("Invalid session key encoding"))?;
+        let spelling =
+            percent_decoded(raw).ok_or_else(|| Refusal::invalid("Invalid session key encoding"))?;
         let key = self.sessions.resolve(&spelling).map_err(|error| Refusal::of(&error))?;
         self.sessions.get(&key).map(|_| key).ok_or_else(missing)
     }

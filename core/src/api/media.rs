@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::alphabet;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use bytes::Bytes;
 
 use super::MediaSettings;
@@ -50,7 +50,8 @@ impl Source {
     /// Reads a URL, which may be a `data:` one.
     pub(super) fn of_url(url: &str) -> Result<Self, String> {
         let url = url.trim();
-        let Some(data) = url.get(..5).filter(|head| head.eq_ignore_ascii_case("data:")).map(|_| &url[5..]) else {
+        let Some(data) = url.get(..5).filter(|head| head.eq_ignore_ascii_case("data:")).map(|_| &url[5..])
+        else {
             return Ok(Self::Url(url.to_owned()));
         };
         let (head, data) = data.split_once(',').ok_or("is a data: URI without a comma")?;
@@ -141,7 +142,13 @@ pub(super) enum Progress {
 
 impl Download {
     /// A fetch that has begun.
-    pub(super) fn new(kind: Kind, fetch: FetchId, url: String, deadline: Duration, rules: &MediaSettings) -> Self {
+    pub(super) fn new(
+        kind: Kind,
+        fetch: FetchId,
+        url: String,
+        deadline: Duration,
+        rules: &MediaSettings,
+    ) -> Self {
         Self { kind, fetch, deadline, url, redirects_left: rules.max_redirects, mime: None, body: Vec::new() }
     }
 
@@ -213,7 +220,8 @@ pub(super) const UNFETCHED: &str = "could not be fetched";
 
 /// The outbound request for a URL that was judged.
 pub(super) fn request(url: &str, left: Duration) -> FetchRequest {
-    let headers = [("user-agent", "OpenClaw-Gateway/1.0"), ("accept", "*/*"), ("accept-encoding", "identity")];
+    let headers =
+        [("user-agent", "OpenClaw-Gateway/1.0"), ("accept", "*/*"), ("accept-encoding", "identity")];
     FetchRequest {
         method: "GET",
         url: url.to_owned(),

@@ -15,6 +15,7 @@ mod enter;
 mod errors;
 mod fields;
 mod files;
+mod follow;
 mod history;
 mod invoke;
 mod kill;
@@ -49,7 +50,8 @@ pub use settings::{ApiSettings, EndpointSettings, FILE_MIMES, IMAGE_MIMES, Media
 use call::{Draft, Live};
 use continuations::Continuations;
 use embeddings::Embedding;
-use errors::Spelling;
+use errors::{Refusal, Spelling};
+use follow::Follower;
 use media::Download;
 use route::Head;
 
@@ -81,17 +83,15 @@ enum Stage {
     Tool(CallId),
     /// Its embeddings are made.
     Embedding(Box<Embedding>),
+    /// It hears what is added to a session.
+    Following(Box<Follower>),
     /// It waits for the store or for the ends of runs.
     Waiting,
 }
 
 impl Api {
     pub(crate) fn new() -> Self {
-        Self {
-            pending: BTreeMap::new(),
-            held: BTreeMap::new(),
-            continuations: Continuations::default(),
-        }
+        Self { pending: BTreeMap::new(), held: BTreeMap::new(), continuations: Continuations::default() }
     }
 
     /// When something is due: keep-alives, held answers, the deadlines of fetches.
@@ -116,6 +116,7 @@ impl Pending {
             Stage::Run(live) if live.streams() => {
                 Some(live.last_sent + limits::millis(limits::API_KEEP_ALIVE_MS))
             }
+            Stage::Following(follower) => Some(follower.last_sent + limits::millis(limits::API_KEEP_ALIVE_MS)),
             Stage::Media { download, .. } => Some(download.deadline),
             _ => None,
         }
@@ -131,7 +132,29 @@ impl Gateway {
             Some(Stage::Media { download, .. }) => self.abort_fetch(download.fetch),
             Some(Stage::Embedding(embedding)) => self.abort_fetch(embedding.fetch),
             Some(Stage::Tool(call)) => self.abort_tool(call),
-            Some(Stage::Body { .. } | Stage::Context(_) | Stage::Waiting) | None => {}
+            Some(Stage::Body { .. } | Stage::Context(_) | Stage::Following(_) | Stage::Waiting) | None => {}
+        }
+    }
+
+    /// The gateway is going down: runs end as runs do, everything else is answered now.
+    pub(crate) fn api_stop(&mut self) {
+        let all: Vec<HttpId> = self.api.pending.keys().copied().collect();
+        for id in all {
+            let Some(pending) = self.api.pending.get(&id) else { continue };
+            let refusal = Refusal::unavailable("the gateway is going down; try again shortly", 1);
+            match &pending.stage {
+                Stage::Run(_) => continue,
+                Stage::Following(_) => self.respond_end(id),
+                Stage::Tool(_) => {
+                    let begun = Refusal::new(503, "tool_error", "the gateway is going down").begun();
+                    self.respond(id, begun.response(pending.spelling));
+                }
+                _ => self.respond(id, refusal.response(pending.spelling)),
+            }
+            self.http_gone(id);
+        }
+        for ((_, id), response) in std::mem::take(&mut self.api.held) {
+            self.respond(id, response);
         }
     }
 
@@ -163,6 +186,10 @@ impl Gateway {
                 Some(Stage::Run(live)) => {
                     live.last_sent = now;
                     self.respond_chunk(id, sse::KEEP_ALIVE);
+                }
+                Some(Stage::Following(follower)) => {
+                    follower.last_sent = now;
+                    self.keep_following(id);
                 }
                 Some(Stage::Media { .. }) => self.media_late(id),
                 _ => {}

@@ -88,7 +88,8 @@ impl Prompt {
     pub(super) fn forget_known(&mut self, last: &Value) {
         let text = sanitise::text_of(last);
         let blocks = last.get("content").and_then(Value::as_array);
-        let ids = blocks.into_iter().flatten().filter(|block| block.get("type").is_some_and(|t| t == "toolCall"));
+        let ids =
+            blocks.into_iter().flatten().filter(|block| block.get("type").is_some_and(|t| t == "toolCall"));
         let ids: Vec<&str> = ids.filter_map(|block| block.get("id")?.as_str()).collect();
         let known = |entry: &Entry| {
             let same = !text.trim().is_empty() && entry.text.trim() == text.trim();

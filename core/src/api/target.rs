@@ -89,8 +89,7 @@ impl Gateway {
                 check_reserved(key)?;
                 let whole = key.get(..6).is_some_and(|word| word.eq_ignore_ascii_case("agent:"));
                 let alone = [keys::GLOBAL, keys::UNKNOWN].iter().any(|word| key.eq_ignore_ascii_case(word));
-                let spelling =
-                    if whole || alone { key.to_owned() } else { format!("agent:{agent}:{key}") };
+                let spelling = if whole || alone { key.to_owned() } else { format!("agent:{agent}:{key}") };
                 (spelling, true)
             }
             (None, Some(user)) if user.chars().count() > LONGEST_USER => {
@@ -103,7 +102,9 @@ impl Gateway {
         let key = self.sessions.resolve(&spelling).map_err(|error| Refusal::of(&error))?;
         let owner = self.sessions.rules().agent_of(&key);
         if by_header.is_some_and(|asked| *asked != owner) {
-            let message = format!("the session {key} belongs to agent \"{owner}\", not to the agent of x-openclaw-agent-id");
+            let message = format!(
+                "the session {key} belongs to agent \"{owner}\", not to the agent of x-openclaw-agent-id"
+            );
             return Err(Refusal::invalid(message));
         }
         self.check_known(&owner)?;
@@ -195,7 +196,9 @@ fn check_reserved(key: &str) -> Result<(), Refusal> {
     };
     let reserved = |word: &&str| RESERVED.contains(&format!("{word}:").as_str());
     if rest.first().is_some_and(reserved) {
-        return Err(Refusal::invalid("x-openclaw-session-key is in a reserved namespace (subagent:, cron:, acp:)"));
+        return Err(Refusal::invalid(
+            "x-openclaw-session-key is in a reserved namespace (subagent:, cron:, acp:)",
+        ));
     }
     Ok(())
 }
@@ -203,7 +206,5 @@ fn check_reserved(key: &str) -> Result<(), Refusal> {
 /// `[a-z0-9][a-z0-9_-]{0,63}`.
 pub(super) fn is_agent_id(text: &str) -> bool {
     let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    text.len() <= 64
-        && text.starts_with(word)
-        && text.chars().all(|c| word(c) || c == '_' || c == '-')
+    text.len() <= 64 && text.starts_with(word) && text.chars().all(|c| word(c) || c == '_' || c == '-')
 }

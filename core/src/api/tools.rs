@@ -35,9 +35,7 @@ impl Must {
     pub(super) fn directive(&self) -> Option<String> {
         match self {
             Self::Nothing => None,
-            Self::Something => {
-                Some("You must call one of the client's tools before you answer.".to_owned())
-            }
+            Self::Something => Some("You must call one of the client's tools before you answer.".to_owned()),
             Self::Named(name) => Some(format!("You must call the tool {name} before you answer.")),
         }
     }
@@ -72,7 +70,9 @@ pub(super) fn read(fields: &Fields<'_>) -> Result<(Vec<ToolSpec>, Must), Refusal
             let name = pinned(choice)?;
             tools.retain(|tool| tool.name == name);
             if tools.is_empty() {
-                return Err(Refusal::invalid(format!("`tool_choice` names {name:?}, which is not in `tools`.")));
+                return Err(Refusal::invalid(format!(
+                    "`tool_choice` names {name:?}, which is not in `tools`."
+                )));
             }
             Must::Named(name)
         }

@@ -116,6 +116,7 @@ impl Gateway {
         tracing::info!(target: "gateway", reason, runs = self.runs.open(), "stopping");
         self.phase = Phase::Stopping;
         self.abort_all_runs("restart");
+        self.api_stop();
         let restart_expected_ms = restart_expected.and_then(|d| u64::try_from(d.as_millis()).ok());
         self.system.shutdown = Some(Json::of(&Shutdown { reason, restart_expected_ms }));
     }

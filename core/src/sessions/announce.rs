@@ -108,6 +108,7 @@ impl Gateway {
             session: self.session_row(key, Protocol::V4),
         });
         self.publish_change(payload);
+        self.api_session_moved(key);
     }
 
     /// The same for a session that is gone. It names the incarnation, because there may be a new one already,

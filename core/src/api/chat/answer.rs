@@ -8,8 +8,8 @@ use crate::api::outcome::{self, Said};
 use crate::api::tools::Must;
 use crate::api::words::Words;
 use crate::http::HttpResponse;
-use crate::providers::request::ToolCall;
 use crate::providers::Usage;
+use crate::providers::request::ToolCall;
 use crate::runs::RunResult;
 
 /// Who answers a chat completion.

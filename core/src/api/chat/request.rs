@@ -92,7 +92,9 @@ impl Conversation {
         let content = fields.get("content");
         let mut text = content.map(text_of).unwrap_or_default();
         match fields.text("role") {
-            Some("system" | "developer") if !text.trim().is_empty() => self.system.push(text.trim().to_owned()),
+            Some("system" | "developer") if !text.trim().is_empty() => {
+                self.system.push(text.trim().to_owned())
+            }
             Some("user") => {
                 if let Some(most) = pictures {
                     self.wanted = content.map_or_else(|| Ok(Vec::new()), |content| images(content, most))?;
@@ -142,9 +144,8 @@ fn text_of(content: &Value) -> String {
 }
 
 fn images(content: &Value, most: usize) -> Result<Vec<Wanted>, Refusal> {
-    let invalid = |problem: &str| {
-        Refusal::invalid(format!("Invalid image_url content in messages: {problem}."))
-    };
+    let invalid =
+        |problem: &str| Refusal::invalid(format!("Invalid image_url content in messages: {problem}."));
     let mut images = Vec::new();
     for part in content.as_array().into_iter().flatten() {
         let fields = Fields::of(part);

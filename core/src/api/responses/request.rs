@@ -62,7 +62,9 @@ pub(super) fn read(body: &Value, most: usize) -> Result<Request, Refusal> {
     let echo = Echo {
         model,
         instructions,
-        metadata: list("metadata").filter(Value::is_object).unwrap_or_else(|| Value::Object(serde_json::Map::new())),
+        metadata: list("metadata")
+            .filter(Value::is_object)
+            .unwrap_or_else(|| Value::Object(serde_json::Map::new())),
         temperature: sampling.temperature,
         top_p: sampling.top_p,
         tools: list("tools").unwrap_or_else(|| Value::Array(Vec::new())),

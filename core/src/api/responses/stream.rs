@@ -168,13 +168,7 @@ impl Answer {
         out
     }
 
-    fn shown(
-        &self,
-        status: Status,
-        output: &[Value],
-        usage: Option<&Usage>,
-        failure: Option<&str>,
-    ) -> Value {
+    fn shown(&self, status: Status, output: &[Value], usage: Option<&Usage>, failure: Option<&str>) -> Value {
         serde_json::to_value(self.resource(status, output, usage, failure)).unwrap_or_default()
     }
 }
