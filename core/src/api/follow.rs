@@ -75,12 +75,7 @@ impl Gateway {
         self.load(query, move |gateway, loaded| gateway.tell_news(id, session, loaded));
     }
 
-    fn tell_news(
-        &mut self,
-        id: HttpId,
-        session: Option<SessionId>,
-        loaded: Result<Loaded, StoreError>,
-    ) {
+    fn tell_news(&mut self, id: HttpId, session: Option<SessionId>, loaded: Result<Loaded, StoreError>) {
         let now = self.now.mono;
         let Some(follower) = self.follower(id) else { return };
         follower.asking = false;

@@ -116,7 +116,9 @@ impl Pending {
             Stage::Run(live) if live.streams() => {
                 Some(live.last_sent + limits::millis(limits::API_KEEP_ALIVE_MS))
             }
-            Stage::Following(follower) => Some(follower.last_sent + limits::millis(limits::API_KEEP_ALIVE_MS)),
+            Stage::Following(follower) => {
+                Some(follower.last_sent + limits::millis(limits::API_KEEP_ALIVE_MS))
+            }
             Stage::Media { download, .. } => Some(download.deadline),
             _ => None,
         }

@@ -191,7 +191,8 @@ fn who_is_no_administrator_ends_only_what_their_session_has_started() {
 
 fn follow(world: &mut World, query: &str) -> HttpId {
     let path = request("GET", "/sessions/main/history");
-    let request = HttpRequest { query: Some(query.to_owned()), ..with_header(path, "accept", "text/event-stream") };
+    let request =
+        HttpRequest { query: Some(query.to_owned()), ..with_header(path, "accept", "text/event-stream") };
     world.http(request, "")
 }
 
