@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use telson_proto::{Json, Scopes};
 
+use crate::api::ApiSettings;
 use crate::auth::Secret;
 use crate::ids::AgentId;
 use crate::limits;
@@ -30,6 +31,8 @@ pub struct Settings {
     pub agents: AgentSettings,
     /// The model providers, `echo` not among them: it is always there.
     pub providers: Vec<ProviderSettings>,
+    /// The HTTP endpoints for programs.
+    pub api: ApiSettings,
     /// The configuration as `config.get` shows it, secrets redacted.
     pub config: ConfigView,
 }
@@ -374,6 +377,7 @@ impl Settings {
             simple_max_scopes: Scopes::all(),
             agents: AgentSettings::default(),
             providers: Vec::new(),
+            api: ApiSettings::default(),
             config: ConfigView::absent(),
         }
     }

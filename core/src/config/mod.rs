@@ -17,6 +17,7 @@
 //! ```
 
 mod access;
+mod api;
 mod build;
 mod check;
 mod env;
@@ -158,6 +159,7 @@ pub fn load(
         simple_max_scopes,
         agents: build::agents(&root, &mut check),
         providers: build::providers(&root, &mut check),
+        api: api::settings(&root),
         ..Settings::plain(AuthMode::None)
     };
     legacy_names(env, &mut check);
