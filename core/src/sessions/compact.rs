@@ -4,8 +4,6 @@
 //! The cut lines are moved into an archived transcript of their own, and the first that is kept becomes the
 //! root. Positions stay as they are: they never repeat.
 
-#![expect(clippy::needless_pass_by_value, reason = "the table of methods fixes the signatures")]
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use telson_proto::params::{Count, Text};

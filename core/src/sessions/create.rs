@@ -282,7 +282,7 @@ impl Gateway {
                     gateway.begin_anew(&key, Reason::New, move |gateway, outcome| match outcome.error {
                         Some(error) => gateway.not_made(making, error),
                         None => gateway.make(making, None),
-                    })
+                    });
                 }
                 Err(error) => gateway.not_made(making, error),
             },
@@ -418,22 +418,18 @@ impl Gateway {
     }
 
     fn made(&mut self, making: Making, result: &Created) {
-        self.answer_making(making, Outcome::ok(Json::of(result)));
+        let outcome = Outcome::ok(Json::of(result));
+        let key = making.answer.as_ref();
+        let waiting = key.map(|key| self.answers.finish(key, outcome.clone(), self.now)).unwrap_or_default();
+        for ticket in waiting.into_iter().chain([making.ticket]) {
+            self.reply(ticket, outcome.clone());
+        }
     }
 
     /// There is no new session; whoever repeats the request tries again.
     fn not_made(&mut self, making: Making, error: ErrorShape) {
         let waiting = making.answer.as_ref().map(|key| self.answers.release(key)).unwrap_or_default();
-        for ticket in waiting.into_iter().chain([making.ticket]) {
-            self.reply(ticket, Outcome::error(error.clone()));
-        }
-    }
-
-    fn answer_making(&mut self, making: Making, outcome: Outcome) {
-        let waiting = match &making.answer {
-            Some(key) => self.answers.finish(key, outcome.clone(), self.now),
-            None => Vec::new(),
-        };
+        let outcome = Outcome::error(error);
         for ticket in waiting.into_iter().chain([making.ticket]) {
             self.reply(ticket, outcome.clone());
         }

@@ -185,7 +185,7 @@ fn move_leaf(
             });
             match chosen {
                 Ok((last, (chain, answer))) => {
-                    gateway.switch_to(ticket, &key, last.as_deref(), &chain, answer)
+                    gateway.switch_to(ticket, &key, last.as_deref(), &chain, answer);
                 }
                 Err(error) => gateway.reply(ticket, Outcome::error(error)),
             }

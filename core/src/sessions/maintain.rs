@@ -1,7 +1,5 @@
 //! `sessions.cleanup`: what the store of sessions holds, and what of it is of no use (spec 02 §20.7).
 
-#![expect(clippy::needless_pass_by_value, reason = "the table of methods fixes the signatures")]
-
 use serde::{Deserialize, Serialize};
 use telson_proto::Json;
 use telson_proto::params::Text;

@@ -1,5 +1,7 @@
 //! `session.typing`: those who watch a session see that somebody writes (spec 02 §20.7).
 
+#![expect(clippy::needless_pass_by_value, reason = "the table of methods fixes the signatures")]
+
 use serde::{Deserialize, Serialize};
 use telson_proto::params::Text;
 use telson_proto::{EventName, Json};

@@ -3,6 +3,8 @@
 //! The switchboard knows it too and decides who hears an event. The gateway keeps its own account so that nothing
 //! is written down for nobody, and to keep what one connection may watch bounded.
 
+#![expect(clippy::needless_pass_by_value, reason = "the table of methods fixes the signatures")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
