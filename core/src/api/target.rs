@@ -66,7 +66,7 @@ impl Gateway {
             None => self.agent_of_model(wish.model, wish.accept_any_model)?,
         };
         self.check_known(&agent)?;
-        let (agent, key, named) = self.session_for(head, by_header.as_ref(), agent, wish)?;
+        let (agent, key, named) = self.session_for(head, by_header.as_ref(), &agent, wish)?;
         authorize(principal, &Effect::RunAgent { session: key.clone() })
             .map_err(|error| Refusal::of(&error))?;
         if is_blocked(self, &key) {
@@ -80,7 +80,7 @@ impl Gateway {
         &mut self,
         head: &Head,
         by_header: Option<&AgentId>,
-        agent: AgentId,
+        agent: &AgentId,
         wish: &Wish<'_>,
     ) -> Result<(AgentId, SessionKey, bool), Refusal> {
         let kind = wish.kind;
