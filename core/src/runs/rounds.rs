@@ -69,11 +69,11 @@ impl Gateway {
             lines.extend(self.sessions.append(self.now, &mut self.entropy, &key, message, Some(id.clone())));
         }
         let id = id.clone();
-        let ops = lines.into_iter().map(Op::AppendEntry).collect();
-        self.store_session(&key, ops, move |gateway, stored| {
-            if let Err(error) = stored {
-                gateway.end_run(&id, End::Failed(store_failed(&error)));
-            }
+        let ops = lines.iter().cloned().map(Op::AppendEntry).collect();
+        let named = key.clone();
+        self.store_session(&key, ops, move |gateway, stored| match stored {
+            Ok(()) => lines.iter().for_each(|line| gateway.announce_message(&named, line)),
+            Err(error) => gateway.end_run(&id, End::Failed(store_failed(&error))),
         });
     }
 
