@@ -18,5 +18,6 @@ mod limits;
 mod provider;
 mod readme;
 mod secrets;
+mod sessions;
 mod start;
 mod talk;

@@ -50,7 +50,7 @@ fn session_named(
 }
 
 /// Whose run it is that this request starts or ends.
-fn owner(principal: &Principal, ticket: &Ticket) -> Owner {
+pub(crate) fn owner(principal: &Principal, ticket: &Ticket) -> Owner {
     Owner {
         conn: ticket.conn,
         device: principal.device.clone(),

@@ -154,8 +154,22 @@ pub const METHODS: &[Method] = methods! {
         "Starts a session's transcript anew.";
     "sessions.delete"   ADMIN, WRITE, Both, [], sessions::delete,
         "Removes a session; `write` is enough for one that is archived, with `archivedOnly`.";
-    "sessions.compact"  ADMIN, ADMIN, Both, [], sessions::compact,
-        "Keeps the last lines of a transcript and archives the others.";
+    "sessions.compact"  ADMIN, ADMIN, Both, [takes_its_time], sessions::compact,
+        "Keeps the last lines of a transcript and archives the others; without `maxLines` on protocol 4, sums it up.";
+    "sessions.cleanup"  Need::Absent, ADMIN, V4, [], sessions::cleanup,
+        "Reports what the store of sessions holds, and removes empty ones.";
+    "sessions.recover"  Need::Absent, WRITE, V4, [starts_work], sessions::recover,
+        "Goes on with an answer that was cut short.";
+    "sessions.groups.list" Need::Absent, READ, V4, [], sessions::list_groups,
+        "The groups of sessions, in their order.";
+    "sessions.groups.put" Need::Absent, WRITE, V4, [], sessions::put_groups,
+        "Replaces the list of groups.";
+    "sessions.groups.rename" Need::Absent, WRITE, V4, [], sessions::rename_group,
+        "Gives a group another name, on its sessions too.";
+    "sessions.groups.delete" Need::Absent, WRITE, V4, [], sessions::delete_group,
+        "Removes a group; its sessions stay.";
+    "session.typing"    Need::Absent, WRITE, V4, [], sessions::typing,
+        "Tells those who watch a session that somebody writes.";
     "sessions.create"   Need::Absent, WRITE, V4, [idempotent starts_work], sessions::create,
         "Makes a session, and begins its first run when there are words.";
     "sessions.send"     Need::Absent, WRITE, V4, [idempotent starts_work], sessions::send,

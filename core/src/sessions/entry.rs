@@ -83,8 +83,8 @@ pub struct SessionEntry {
     pub extra: Map<String, Value>,
 }
 
-/// Fields too bulky for the wire [C-35].
-const BULKY: [&str; 2] = ["skillsSnapshot", "systemPromptReport"];
+/// Fields too bulky for the wire [C-35], or of no session in particular.
+const BULKY: [&str; 3] = ["skillsSnapshot", "systemPromptReport", super::groups::GROUPS];
 
 impl SessionEntry {
     /// Reads a stored entry. A field that does not hold what it must is given up, and the log names it; the

@@ -446,7 +446,8 @@ impl Session {
 /// What a session keeps when it begins anew [C-41]: levels, policy, names and where it was last heard of, and
 /// how people have arranged it in their lists. Overrides of the model do not stay.
 fn carried_over(old: Option<&SessionEntry>, now: u64) -> SessionEntry {
-    const KEPT: [&str; 15] = [
+    const KEPT: [&str; 16] = [
+        super::groups::GROUPS,
         "contextWindow",
         "fastMode",
         "parentSessionKey",

@@ -130,7 +130,7 @@ fn a_reset_keeps_the_settings_and_drops_the_conversation() {
     assert_eq!((&entry["totalTokens"], &entry["systemSent"]), (&json!(0), &json!(false)));
     assert_eq!(world.gateway.sessions.get(&world.key("side")).unwrap().last_seq, 0);
     assert!(!world.lines.contains_key(&old));
-    assert_eq!(world.changes("agent:main:side").last().unwrap().0, "reset");
+    assert_eq!(world.changes("agent:main:side").last().unwrap().0, "new");
     assert_eq!(world.gateway.sessions.by_id(&old), None);
 }
 
