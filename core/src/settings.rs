@@ -10,6 +10,7 @@ use crate::auth::Secret;
 use crate::ids::AgentId;
 use crate::limits;
 use crate::messages::ConnLimits;
+use crate::policy::Policies;
 
 /// Everything the machines need to know about their surroundings.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct Settings {
     pub simple_max_scopes: Scopes,
     /// The agents.
     pub agents: AgentSettings,
+    /// What is decided about a message before its run.
+    pub policies: Policies,
     /// The model providers, `echo` not among them: it is always there.
     pub providers: Vec<ProviderSettings>,
     /// The configuration as `config.get` shows it, secrets redacted.
@@ -49,6 +52,8 @@ pub struct Facts {
     pub config_path: String,
     /// The state directory.
     pub state_dir: String,
+    /// What local time is ahead of UTC, in seconds; negative west of it.
+    pub utc_offset_secs: i32,
 }
 
 /// Who may connect.
@@ -273,12 +278,14 @@ impl Settings {
                 device_family: "Linux".to_owned(),
                 config_path: "/nowhere/telson.json".to_owned(),
                 state_dir: "/nowhere".to_owned(),
+                utc_offset_secs: 0,
             },
             auth: AuthSettings::new(mode),
             limits: LimitSettings::default(),
             simple_dialect: true,
             simple_max_scopes: Scopes::all(),
             agents: AgentSettings::default(),
+            policies: Policies::default(),
             providers: Vec::new(),
             config: ConfigView::absent(),
         }

@@ -5,8 +5,9 @@
 
 mod abort;
 mod agent;
+mod anew;
 mod attachments;
-mod commands;
+pub(crate) mod envelope;
 mod history;
 mod inject;
 mod send;
@@ -23,7 +24,7 @@ use crate::gateway::Gateway;
 use crate::ids::{SessionKey, Ticket};
 use crate::runs::Owner;
 
-pub(crate) use abort::abort;
+pub(crate) use abort::{abort, may_abort_child, stoppable};
 pub(crate) use agent::{agent, wait};
 pub(crate) use history::{history, startup};
 pub(crate) use inject::inject;
@@ -57,11 +58,7 @@ fn timeout(asked: Option<u64>, unit: Duration, default: Duration) -> Duration {
     }
 }
 
-/// Whether the session's policy forbids messages.
-fn is_blocked(gateway: &Gateway, key: &SessionKey) -> bool {
-    gateway.sessions.entry(key).is_some_and(|entry| entry.send_policy.as_deref() == Some("deny"))
-}
-
+/// The refusal of a session that takes no messages.
 fn blocked() -> ErrorShape {
     ErrorShape::invalid("send blocked by session policy")
 }

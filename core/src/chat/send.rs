@@ -7,15 +7,13 @@ use telson_proto::chat::ChatSendParams;
 use telson_proto::params::Count;
 
 use crate::auth::{Effect, authorize};
-use crate::gateway::answers;
+use crate::commands::{Caller, Done, Meaning, Reading, Turn};
 use crate::gateway::{Answer, Call, Gateway, Reply};
-use crate::ids::{RunId, Ticket};
-use crate::messages::Outcome;
+use crate::ids::RunId;
 use crate::runs::{Admission, Ask, Asker, Family};
 use crate::sessions::{closed, levels};
 
-use super::commands::{self, Command};
-use super::{abort, attachments, blocked, is_blocked, owner, session_named, timeout};
+use super::{abort, anew, attachments, blocked, owner, session_named, timeout};
 
 /// Messages that stop what is going on instead of being sent (spec 02 §11.2).
 const STOP_WORDS: [&str; 7] = ["/stop", "stop", "esc", "abort", "wait", "exit", "interrupt"];
@@ -23,7 +21,14 @@ const STOP_WORDS: [&str; 7] = ["/stop", "stop", "esc", "abort", "wait", "exit", 
 /// `chat.send`: stores the user's words, then acknowledges; the answer streams as events.
 pub(crate) fn send(gateway: &mut Gateway, call: Call<ChatSendParams>) -> Answer<()> {
     let params = &call.params;
-    closed("chat.send", call.protocol(), &[("agentId", params.agent_id.is_some())])?;
+    closed(
+        "chat.send",
+        call.protocol(),
+        &[
+            ("agentId", params.agent_id.is_some()),
+            ("suppressCommandInterpretation", params.suppress_command_interpretation.is_some()),
+        ],
+    )?;
     let images = attachments::images(params.attachments.as_deref())?;
     if params.message.trim().is_empty() && images.is_empty() {
         return Err(ErrorShape::invalid("message or attachment required"));
@@ -32,93 +37,88 @@ pub(crate) fn send(gateway: &mut Gateway, call: Call<ChatSendParams>) -> Answer<
     let key =
         session_named(gateway, principal, ticket, params.session_key.as_str(), params.agent_id.as_ref())?;
     authorize(principal, &Effect::RunAgent { session: key.clone() })?;
-    if images.is_empty() && is_stop(&params.message) {
+    let is_plain = params.suppress_command_interpretation == Some(true);
+    if !is_plain && images.is_empty() && is_stop(&params.message) {
         abort::stop(gateway, principal, call.ticket.clone(), &key)?;
         return Ok(Reply::Later);
     }
-    if is_blocked(gateway, &key) {
+    let reading =
+        if is_plain { Reading::plain(&params.message) } else { gateway.read_message(&params.message) };
+    // A picture makes a message of what would be a command.
+    let reading = match reading {
+        Reading::Command(..) if !images.is_empty() => Reading::plain(&params.message),
+        other => other,
+    };
+    if gateway.is_blocked(&key) && !reading.passes_policy() {
         return Err(blocked());
     }
-    let command = commands::parse(&params.message).filter(|_| images.is_empty());
+    let run = RunId::new(params.idempotency_key.as_str());
+    let is_repeat = gateway.answers.knows(&Family::Chat.answer_key(&run));
+    let meaning = gateway.interpret(&Caller { principal, ticket, key: &key }, reading);
+    if let Meaning::Words(_) = &meaning {
+        gateway.renew_if_stale(&key, "webchat", Family::Chat, &run);
+    }
     let thinking = params.thinking.as_deref().filter(|_| !params.message.trim_start().starts_with('/'));
     let default = gateway.settings.agents.timeout;
-    let ask = Ask {
-        images,
-        thinking: thinking.and_then(levels::thinking).map(str::to_owned),
-        reply: command.as_ref().map(|command| gateway.command_reply(command, &key)),
-        ..Ask::words(
-            params.message.clone(),
-            timeout(params.timeout_ms.map(Count::get), Duration::from_millis(1), default),
-        )
-    };
-    let admission = Admission {
-        run: RunId::new(params.idempotency_key.as_str()),
+    let mut admission = Admission {
+        run,
         agent: gateway.sessions.rules().agent_of(&key),
         family: Family::Chat,
         owner: owner(principal, ticket),
         asker: Asker::Call(ticket.clone()),
         digest: call.digest,
-        ask,
+        ask: Ask {
+            images,
+            thinking: thinking.and_then(levels::thinking).map(str::to_owned),
+            ..Ask::words(
+                params.message.clone(),
+                timeout(params.timeout_ms.map(Count::get), Duration::from_millis(1), default),
+            )
+        },
         edit: Box::new(|entry| entry.last_channel = Some("webchat".to_owned())),
         key,
     };
-    match command {
-        Some(Command::Anew { rest }) => {
-            authorize(principal, &Effect::EndSession { session: admission.key.clone() })?;
-            begin_anew(gateway, admission, ticket.clone(), rest)?;
+    match meaning {
+        Meaning::Anew { rest } => {
+            let ticket = ticket.clone();
+            anew::begin_anew(gateway, admission, ticket, &rest)?;
         }
-        Some(_) | None => gateway.admit_run(admission)?,
+        Meaning::Answer(done) => answer(gateway, admission, done, is_repeat)?,
+        Meaning::Words(Turn { text, thinking, model, levels }) => {
+            let ask = &mut admission.ask;
+            (ask.text, ask.model, ask.levels) = (text, model, levels);
+            ask.thinking = thinking.or(ask.thinking.take());
+            gateway.admit_run(admission)?;
+        }
     }
     Ok(Reply::Later)
 }
 
-fn is_stop(message: &str) -> bool {
-    let word = message.trim();
-    STOP_WORDS.iter().any(|stop| stop.eq_ignore_ascii_case(word))
-}
-
-/// `/new` and `/reset`: running work ends, the session begins anew, then the run is admitted in it. A repeat
-/// of the key must not empty the session again.
-fn begin_anew(
+/// The gateway answers a command, and does what it has come to; a repeat does nothing again.
+fn answer(
     gateway: &mut Gateway,
     mut admission: Admission,
-    ticket: Ticket,
-    rest: String,
+    done: Done,
+    is_repeat: bool,
 ) -> Result<(), ErrorShape> {
-    let answer_key = admission.family.answer_key(&admission.run);
-    match gateway.answers.admit(&answer_key, &admission.digest, &ticket, false)? {
-        answers::Admission::Joined(None) => return Ok(()),
-        answers::Admission::Joined(Some(outcome)) | answers::Admission::Finished(outcome) => {
-            gateway.reply(ticket, outcome);
-            return Ok(());
-        }
-        answers::Admission::New => {}
-    }
-    if !rest.is_empty() {
-        admission.ask.text = rest;
-        admission.ask.reply = None;
-    }
-    let key = admission.key.clone();
-    gateway.interrupt_session(&key.clone(), "reset", move |gateway| {
-        gateway.begin_anew(&key, move |gateway, result| {
-            // From here on the admission holds the key itself; who waited meanwhile waits for it.
-            let waiting = gateway.answers.release(&answer_key);
-            let digest = admission.digest.clone();
-            let refused = match result.error {
-                Some(error) => Err(error),
-                None => gateway.admit_run(admission),
-            };
-            if let Err(error) = refused {
-                for ticket in waiting.into_iter().chain([ticket]) {
-                    gateway.reply(ticket, Outcome::error(error.clone()));
-                }
-                return;
-            }
-            for ticket in waiting {
-                // The parameters are the same, so it joins.
-                let _ = gateway.answers.admit(&answer_key, &digest, &ticket, false);
-            }
+    admission.ask.reply = Some(done.reply);
+    if let Some(edit) = done.edit {
+        admission.edit = Box::new(move |entry| {
+            edit(entry);
+            entry.last_channel = Some("webchat".to_owned());
         });
-    });
+    }
+    gateway.admit_run(admission)?;
+    if !is_repeat {
+        for run in done.abort {
+            gateway.abort_run(&run, "stop");
+        }
+    }
     Ok(())
+}
+
+/// Whether a message stops what is going on (spec 02 §11.2).
+pub(super) fn is_stop(message: &str) -> bool {
+    let word = message.trim();
+    STOP_WORDS.iter().any(|stop| stop.eq_ignore_ascii_case(word))
 }

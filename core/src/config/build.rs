@@ -22,7 +22,7 @@ const SPOKEN_API: &str = "openai-completions";
 const CONTEXT_WINDOW: u64 = 200_000;
 const ANSWER_TOKENS: u64 = 8_192;
 
-fn text(node: &Node, path: &str) -> Option<String> {
+pub(super) fn text(node: &Node, path: &str) -> Option<String> {
     node.at(path).and_then(Node::text).map(|text| text.trim().to_owned())
 }
 
@@ -30,15 +30,15 @@ fn flag(node: &Node, path: &str) -> Option<bool> {
     node.at(path).and_then(Node::flag)
 }
 
-fn count(node: &Node, path: &str) -> Option<u64> {
+pub(super) fn count(node: &Node, path: &str) -> Option<u64> {
     node.at(path).and_then(Node::count)
 }
 
-fn texts<'a>(node: &'a Node, path: &str) -> impl Iterator<Item = &'a str> + use<'a> {
+pub(super) fn texts<'a>(node: &'a Node, path: &str) -> impl Iterator<Item = &'a str> + use<'a> {
     node.at(path).map(Node::items).unwrap_or_default().iter().filter_map(Node::text)
 }
 
-fn missing(path: String) -> Issue {
+pub(super) fn missing(path: String) -> Issue {
     Issue::new(Failure::ConfigInvalid, path, "is missing")
 }
 

@@ -25,6 +25,7 @@ mod issue;
 mod keys;
 mod logging;
 mod nearest;
+mod policies;
 mod secrets;
 mod tree;
 mod view;
@@ -156,6 +157,7 @@ pub fn load(
         simple_dialect,
         simple_max_scopes,
         agents: build::agents(&root, &mut check),
+        policies: policies::policies(&root, &mut check),
         providers: build::providers(&root, &mut check),
         ..Settings::plain(AuthMode::None)
     };

@@ -11,7 +11,7 @@ use crate::gateway::answers::Admission as Answered;
 use crate::ids::{AgentId, RunId, SessionKey};
 use crate::messages::Outcome;
 use crate::providers::ErrorKind;
-use crate::sessions::{Reason, SessionEntry};
+use crate::sessions::{Reason, SessionEntry, sanitise};
 use crate::store::{Op, OpenRun, StoreError};
 
 use super::events::Voice;
@@ -87,10 +87,12 @@ impl Gateway {
         let created = self.sessions.ensure(now, &mut self.entropy, &key);
         let message = user_message(&run, &ask, now.wall);
         let line = self.sessions.append(now, &mut self.entropy, &key, message, Some(run.clone()));
-        let words = ask.text.clone();
+        let words = (!ask.internal).then(|| ask.text.clone());
         self.sessions.edit(now, &key, |entry| {
             edit(entry);
-            entry.note_message(now.wall, "user", &words);
+            if let Some(words) = words {
+                entry.note_message(now.wall, "user", &words);
+            }
         });
         let Some(line) = line else {
             let error = ErrorShape::unavailable(format!("session {key} could not be made"));
@@ -249,5 +251,9 @@ fn user_message(run: &RunId, ask: &Ask, at: u64) -> Json {
             .map(|image| json!({"type": "image", "data": &*image.base64, "mimeType": image.mime})),
     );
     let key = format!("{run}:user");
-    Json::of(&json!({"role": "user", "content": content, "timestamp": at, "idempotencyKey": key}))
+    let mut message = json!({"role": "user", "content": content, "timestamp": at, "idempotencyKey": key});
+    if ask.internal {
+        message[sanitise::INTERNAL] = true.into();
+    }
+    Json::of(&message)
 }

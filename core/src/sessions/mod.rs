@@ -23,6 +23,7 @@ mod list;
 mod methods;
 mod patch;
 mod preview;
+mod reset;
 mod row;
 pub mod sanitise;
 mod slot;
@@ -44,9 +45,10 @@ use crate::time::Now;
 pub(crate) use announce::Reason;
 pub use entry::SessionEntry;
 pub(crate) use list::{list, subscribe};
-pub(crate) use methods::{closed, delete, reset, resolve};
+pub(crate) use methods::{closed, delete, resolve};
 pub(crate) use patch::patch;
 pub(crate) use preview::preview;
+pub(crate) use reset::reset;
 pub(crate) use row::Row;
 
 use index::Index;
@@ -343,6 +345,22 @@ impl Sessions {
     /// The sessions that carry a label, in the order of their keys.
     fn labelled(&self, label: impl Into<String>) -> impl Iterator<Item = (&SessionKey, &Session)> {
         self.index.labelled(label.into()).filter_map(|key| Some((key, self.get(key)?)))
+    }
+
+    /// The sessions that a session has started, and those that these have started, and so on; without itself.
+    pub(crate) fn descendants(&self, key: &SessionKey) -> Vec<SessionKey> {
+        let mut found = Vec::new();
+        let mut seen = BTreeSet::from([key.clone()]);
+        let mut ahead = vec![key.clone()];
+        while let Some(parent) = ahead.pop() {
+            for (child, _) in self.children(parent.as_str()) {
+                if seen.insert(child.clone()) {
+                    found.push(child.clone());
+                    ahead.push(child.clone());
+                }
+            }
+        }
+        found
     }
 
     /// The sessions that a session has started, in the order of their keys.
