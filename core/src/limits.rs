@@ -104,6 +104,8 @@ limits! {
         "A further run is refused with `UNAVAILABLE`, retryable.";
     RUN_MS: "run" = 600_000, "ms", Some("agents.defaults.timeoutSeconds"),
         "A run that takes longer is aborted with `stopReason` `timeout`.";
+    RUN_ROUNDS: "run-rounds" = 100, "calls of a model", Some("agents.defaults.maxRounds"),
+        "The last call of a run: it is offered no tools, so that the model must answer.";
     RUN_MEMORY_MS: "run-memory" = 600_000, "ms", None,
         "How long `agent.wait` remembers the outcome of a run.";
     SYSTEM_EVENTS: "system-events" = 20, "texts", None,

@@ -65,6 +65,7 @@ fn check_v4(frame: &Value, method: Option<&str>) {
             Some("connect") => conforms("HelloOk", payload),
             Some("agents.list") => conforms("AgentsListResult", payload),
             Some("agent.identity.get") => conforms("AgentIdentityResult", payload),
+            Some("commands.list") => conforms("CommandsListResult", payload),
             Some("models.list") => conforms("ModelsListResult", payload),
             Some("sessions.resolve") => conforms("SessionsResolveResult", payload),
             Some("sessions.delete") => conforms("SessionsDeleteResult", payload),
@@ -103,7 +104,7 @@ fn validator(definition: &'static str) -> &'static Validator {
 }
 
 fn compile() -> BTreeMap<&'static str, Validator> {
-    const USED: [&str; 12] = [
+    const USED: [&str; 13] = [
         "GatewayFrame",
         "HelloOk",
         "AgentEvent",
@@ -116,6 +117,7 @@ fn compile() -> BTreeMap<&'static str, Validator> {
         "ModelsListResult",
         "SessionsResolveResult",
         "SessionsDeleteResult",
+        "CommandsListResult",
     ];
     let file = npm::module("@openclaw/gateway-protocol/protocol.schema.json");
     let text = std::fs::read_to_string(file).expect("the published schema is there");

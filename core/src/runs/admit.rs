@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use telson_proto::chat::{AgentAccepted, AgentDone, ChatAck};
 use telson_proto::{ErrorShape, Json, Protocol};
 
@@ -11,14 +11,16 @@ use crate::gateway::answers::Admission as Answered;
 use crate::ids::{AgentId, RunId, SessionKey};
 use crate::messages::Outcome;
 use crate::providers::ErrorKind;
-use crate::sessions::{Reason, SessionEntry, sanitise};
+use crate::sessions::{Reason, SessionEntry};
 use crate::store::{Op, OpenRun, StoreError};
 
 use super::events::Voice;
 use super::lanes::Kind;
 use super::result::RunResult;
+use super::saying::Saying;
 use super::settle::End;
-use super::{Ask, Asker, Family, Owner, Run, Stage};
+use super::talk::Talk;
+use super::{Ask, Asker, Family, Owner, Run, Stage, record};
 
 /// What an interrupted run's repeat is told, should this process not live to tell more.
 const INTERRUPTED: &str =
@@ -85,7 +87,7 @@ impl Gateway {
         let Admission { run, key, agent, family, owner, asker, ask, edit, .. } = admission;
         let now = self.now;
         let created = self.sessions.ensure(now, &mut self.entropy, &key);
-        let message = user_message(&run, &ask, now.wall);
+        let message = record::user(&run, &ask, now.wall);
         let line = self.sessions.append(now, &mut self.entropy, &key, message, Some(run.clone()));
         let words = (!ask.internal).then(|| ask.text.clone());
         self.sessions.edit(now, &key, |entry| {
@@ -127,7 +129,9 @@ impl Gateway {
                 stage: Stage::Admitting,
                 cut: None,
                 voice,
-                thoughts: String::new(),
+                talk: Talk::default(),
+                saying: Saying::default(),
+                loud: false,
                 model,
                 api: "",
                 collected: BTreeSet::new(),
@@ -236,24 +240,4 @@ pub(super) fn failed(family: Family, run: &RunId, error: ErrorShape) -> Outcome 
         }
     };
     Outcome { payload: Some(payload), error: Some(error) }
-}
-
-/// The user's words as the transcript keeps them. `idempotencyKey` is how clients know their own message
-/// again (spec 06 §5.2).
-fn user_message(run: &RunId, ask: &Ask, at: u64) -> Json {
-    let mut content: Vec<Value> = Vec::with_capacity(1 + ask.images.len());
-    if !ask.text.is_empty() {
-        content.push(json!({"type": "text", "text": ask.text}));
-    }
-    content.extend(
-        ask.images
-            .iter()
-            .map(|image| json!({"type": "image", "data": &*image.base64, "mimeType": image.mime})),
-    );
-    let key = format!("{run}:user");
-    let mut message = json!({"role": "user", "content": content, "timestamp": at, "idempotencyKey": key});
-    if ask.internal {
-        message[sanitise::INTERNAL] = true.into();
-    }
-    Json::of(&message)
 }

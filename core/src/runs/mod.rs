@@ -6,20 +6,27 @@
 //! terminal event. If it cannot be stored the run ends in an error all the same: nothing hangs.
 //!
 //! ```text
-//! Admitting → Waiting → Loading → Streaming → Settling → gone
+//! Admitting → Waiting → Loading → Streaming ⇄ Calling → Settling → gone
 //! ```
 //!
-//! A run is tied to no connection. An abort reaches it in every stage but the last.
+//! A model that asks for tools is called again with their results, until it answers (`Streaming → Calling →
+//! Streaming`). A run is tied to no connection. An abort reaches it in every stage but the last.
 
 mod abort;
+mod activity;
 mod admit;
 mod context;
 mod events;
 mod lanes;
 mod memory;
+mod queue;
+mod record;
 mod result;
+mod rounds;
+mod saying;
 mod settle;
 mod stream;
+mod talk;
 mod turn;
 
 #[cfg(test)]
@@ -46,12 +53,14 @@ pub(crate) use result::{RunFailure, RunResult};
 use events::Voice;
 use lanes::Lanes;
 use memory::{Memory, Waits};
+use saying::Saying;
+use talk::{Round, Talk};
 
 /// The runs. See the [module documentation](self).
 pub struct Runs {
     open: BTreeMap<RunId, Run>,
     lanes: Lanes,
-    /// Those that load or stream.
+    /// Those that load, stream or wait for tools.
     active: BTreeSet<RunId>,
     memory: Memory,
     waits: Waits,
@@ -115,12 +124,14 @@ pub(crate) struct Owner {
     pub(crate) conn: ConnId,
     pub(crate) device: Option<DeviceId>,
     pub(crate) protocol: Protocol,
+    /// Whether the tools that change the gateway itself may be used.
+    pub(crate) admin: bool,
 }
 
 impl Owner {
     /// The gateway itself: no connection may abort the run as its own.
     pub(crate) fn inner() -> Self {
-        Self { conn: ConnId(0), device: None, protocol: Protocol::V4 }
+        Self { conn: ConnId(0), device: None, protocol: Protocol::V4, admin: false }
     }
 
     /// Whether it is the gateway itself.
@@ -207,7 +218,11 @@ pub(crate) struct Run {
     /// An abort that came before the admission was stored.
     cut: Option<String>,
     voice: Voice,
-    thoughts: String,
+    talk: Talk,
+    /// The answer that the model is giving.
+    saying: Saying,
+    /// Whether tools are heard on protocol 3.
+    loud: bool,
     model: ModelRef,
     api: &'static str,
     /// The runs whose words this one answers too.
@@ -228,6 +243,8 @@ enum Stage {
         stream: ModelStream,
         fetch: Option<FetchId>,
     },
+    /// Tools are at work.
+    Calling(Round),
     /// The answer is on its way to the store.
     Settling,
 }
@@ -264,8 +281,12 @@ impl Run {
     }
 
     fn next_deadline(&self) -> Option<Duration> {
-        let Stage::Streaming { stream, .. } = &self.stage else { return None };
-        earliest(earliest(stream.next_deadline(), self.voice.next_deadline()), self.deadline)
+        let stage = match &self.stage {
+            Stage::Streaming { stream, .. } => stream.next_deadline(),
+            Stage::Calling(_) => None,
+            _ => return None,
+        };
+        earliest(earliest(stage, self.voice.next_deadline()), self.deadline)
     }
 }
 

@@ -4,15 +4,16 @@ use telson_proto::{ErrorShape, Json};
 
 use crate::gateway::{Fetcher, Gateway};
 use crate::ids::RunId;
+use crate::limits;
 use crate::messages::Outcome;
-use crate::providers::request::{Block, Message, ModelRequest, Role};
+use crate::providers::request::{Block, Message, ModelRequest, Role, ToolChoice};
 use crate::providers::{ErrorKind, ModelError};
 use crate::store::{Loaded, Op, Query, StoreError};
 
 use super::context;
 use super::lanes::Turn;
 use super::settle::End;
-use super::{Family, Stage};
+use super::{Family, Run, Stage};
 
 /// At most this many entries of a transcript go into a prompt.
 const MAX_ENTRIES: usize = 1_000;
@@ -114,26 +115,68 @@ impl Gateway {
         let ours = |run: &RunId| run == id || self.runs.open.get(run).is_some_and(|run| !run.has_begun());
         let collected = self.runs.open.get(id).map(|run| run.collected.clone()).unwrap_or_default();
         let history = context::history(&entries, |run| ours(run) || collected.contains(run));
-        // The choice counts that holds when the turn begins.
-        if let Some(run) = self.runs.open.get_mut(id) {
-            run.model = match &run.ask.model {
-                Some(model) => model.clone(),
-                None => self.agents.model_of(&run.agent, self.sessions.entry(&run.key)),
-            };
-        }
-        let request = self.turn_request(id, history);
+        self.prepare(id, history);
         let Some(run) = self.runs.open.get_mut(id) else { return };
+        run.deadline = Some(self.now.mono + run.ask.timeout);
+        let started = run.voice.start(self.now);
+        let key = run.key.clone();
+        self.publish(started);
+        self.announce_session(&key, crate::sessions::Reason::RunStarted, Some(id));
+        self.call_model(id);
+    }
+
+    /// What holds for the whole run is settled when its turn begins: model, system prompt, tools.
+    fn prepare(&mut self, id: &RunId, history: Vec<Message>) {
+        let Some(run) = self.runs.open.get(id) else { return };
+        let model = match &run.ask.model {
+            Some(model) => model.clone(),
+            None => self.agents.model_of(&run.agent, self.sessions.entry(&run.key)),
+        };
+        let entry = self.sessions.entry(&run.key);
+        let own = entry.and_then(|entry| entry.verbose_level.as_deref());
+        let verbose = run.ask.levels.verbose.or(own);
+        let verbose = verbose.or(self.settings.agents.verbose_default.as_deref());
+        // `full` shows tools too [C-20].
+        let loud = matches!(verbose, Some("on" | "full"));
+        let mut tools = self.tools_for(&run.tool_context(""));
+        tools.extend(run.ask.client_tools.iter().cloned());
+        let system = self.system_prompt(run);
+        let turn = self.turn_message(id);
+        let Some(run) = self.runs.open.get_mut(id) else { return };
+        run.model = model;
+        run.loud = loud;
+        run.talk.tools = tools;
+        run.talk.system = system;
+        run.talk.messages = history;
+        run.talk.messages.push(turn);
+    }
+
+    /// Asks the model for its next answer.
+    pub(super) fn call_model(&mut self, id: &RunId) {
+        let Some(run) = self.runs.open.get_mut(id).filter(|run| matches!(run.stage, Stage::Loading)) else {
+            return;
+        };
+        run.talk.calls += 1;
+        let thinking = run.ask.thinking.clone();
+        let entry = self.sessions.entry(&run.key);
+        let thinking = thinking.or_else(|| entry.and_then(|entry| entry.thinking_level.clone()));
+        let thinking = thinking.or_else(|| Some(self.agents.thinking_default(&run.model)));
+        let may_call = run.talk.calls < limits::RUN_ROUNDS;
+        let request = ModelRequest {
+            system: run.talk.system.clone(),
+            messages: run.talk.messages.clone(),
+            tools: if may_call { run.talk.tools.clone() } else { Vec::new() },
+            tool_choice: if may_call { run.ask.tool_choice.clone() } else { ToolChoice::Auto },
+            thinking,
+            max_tokens: run.ask.max_tokens,
+            sampling: run.ask.sampling.clone(),
+        };
         let (stream, fetch) = match self.providers.start(self.now.mono, &run.model, &request) {
             Ok(started) => started,
             Err(error) => return self.end_run(id, End::Failed(error)),
         };
         run.api = stream.api();
-        run.deadline = Some(self.now.mono + run.ask.timeout);
         run.stage = Stage::Streaming { stream, fetch: None };
-        let started = run.voice.start(self.now);
-        let key = run.key.clone();
-        self.publish(started);
-        self.announce_session(&key, crate::sessions::Reason::RunStarted, Some(id));
         if let Some(request) = fetch {
             let fetch_id = self.fetch(Fetcher::Run(id.clone()), request);
             if let Some(Stage::Streaming { fetch, .. }) = self.runs.open.get_mut(id).map(|run| &mut run.stage)
@@ -143,12 +186,24 @@ impl Gateway {
         }
     }
 
-    fn turn_request(&mut self, id: &RunId, history: Vec<Message>) -> ModelRequest {
-        let Some(run) = self.runs.open.get(id) else { return ModelRequest::default() };
+    /// The model has failed to answer.
+    pub(super) fn call_failed(&mut self, id: &RunId, error: ModelError) {
+        self.end_run(id, End::Failed(error));
+    }
+
+    /// What the model is told about itself and its task.
+    fn system_prompt(&self, run: &Run) -> Option<String> {
+        let profile = self.settings.agents.list.iter().find(|profile| profile.id == run.agent);
+        let name = profile.and_then(|profile| profile.identity.name.as_deref().or(profile.name.as_deref()));
+        let own = name.map(|name| format!("You are {name}, a personal assistant."));
+        let parts: Vec<&str> = own.as_deref().into_iter().chain(run.ask.system.as_deref()).collect();
+        (!parts.is_empty()).then(|| parts.join("\n\n"))
+    }
+
+    /// The user's words as the model gets them, after what the gateway has to say.
+    fn turn_message(&mut self, id: &RunId) -> Message {
+        let Some(run) = self.runs.open.get(id) else { return Message::user("") };
         let entry = self.sessions.entry(&run.key);
-        let thinking =
-            run.ask.thinking.clone().or_else(|| entry.and_then(|entry| entry.thinking_level.clone()));
-        let thinking = thinking.or_else(|| Some(self.agents.thinking_default(&run.model)));
         let mut notes = Vec::new();
         if entry.is_some_and(|entry| entry.aborted_last_run == Some(true)) {
             notes.push("Note: the last answer of this conversation was cut short.".to_owned());
@@ -156,10 +211,6 @@ impl Gateway {
         let stamp = context::stamp(self.now.wall);
         let events = self.system.take_events(&run.key);
         notes.extend(events.iter().map(|text| format!("System: [{stamp}] {text}")));
-        let profile = self.settings.agents.list.iter().find(|profile| profile.id == run.agent);
-        let name = profile.and_then(|profile| profile.identity.name.as_deref().or(profile.name.as_deref()));
-        let own = name.map(|name| format!("You are {name}, a personal assistant."));
-        let parts: Vec<&str> = own.as_deref().into_iter().chain(run.ask.system.as_deref()).collect();
         let mut words = notes.join("\n");
         if !words.is_empty() && !run.ask.text.is_empty() {
             words.push_str("\n\n");
@@ -167,13 +218,7 @@ impl Gateway {
         words.push_str(&run.ask.text);
         let text = (!words.is_empty()).then_some(Block::Text(words));
         let images = run.ask.images.iter().cloned().map(Block::Image);
-        let turn = Message { role: Role::User, blocks: text.into_iter().chain(images).collect() };
-        ModelRequest {
-            system: (!parts.is_empty()).then(|| parts.join("\n\n")),
-            messages: history.into_iter().chain([turn]).collect(),
-            thinking,
-            ..ModelRequest::default()
-        }
+        Message { role: Role::User, blocks: text.into_iter().chain(images).collect() }
     }
 }
 
