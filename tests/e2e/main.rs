@@ -17,3 +17,4 @@ mod readme;
 mod secrets;
 mod start;
 mod talk;
+mod typed;

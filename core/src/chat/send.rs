@@ -10,8 +10,9 @@ use crate::auth::{Effect, authorize};
 use crate::commands::{Caller, Done, Meaning, Reading, Turn};
 use crate::gateway::{Answer, Call, Gateway, Reply};
 use crate::ids::RunId;
-use crate::runs::{Admission, Ask, Asker, Family};
+use crate::runs::{Admission, Ask, Asker, Family, Purpose};
 use crate::sessions::{closed, levels};
+use crate::settings::QueueMode;
 
 use super::{abort, anew, attachments, blocked, owner, session_named, timeout};
 
@@ -83,10 +84,17 @@ pub(crate) fn send(gateway: &mut Gateway, call: Call<ChatSendParams>) -> Answer<
             let ticket = ticket.clone();
             anew::begin_anew(gateway, admission, ticket, &rest)?;
         }
-        Meaning::Answer(done) => answer(gateway, admission, done, is_repeat)?,
-        Meaning::Words(Turn { text, thinking, model, levels }) => {
+        Meaning::Compact { instructions } => {
             let ask = &mut admission.ask;
-            (ask.text, ask.model, ask.levels) = (text, model, levels);
+            (ask.system, ask.purpose, ask.thinking) = (Some(instructions), Purpose::Compact, None);
+            // It is not collected with words that wait.
+            ask.queue = Some(QueueMode::Followup);
+            gateway.admit_run(admission)?;
+        }
+        Meaning::Answer(done) => answer(gateway, admission, done, is_repeat)?,
+        Meaning::Words(Turn { text, thinking, model, levels, queue }) => {
+            let ask = &mut admission.ask;
+            (ask.text, ask.model, ask.levels, ask.queue) = (text, model, levels, queue);
             ask.thinking = thinking.or(ask.thinking.take());
             gateway.admit_run(admission)?;
         }

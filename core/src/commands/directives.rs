@@ -1,7 +1,7 @@
 //! Directives inside other words: `/think high write a poem` (spec 02 §19.3).
 
 use crate::sessions::levels;
-use crate::settings::ModelRef;
+use crate::settings::{ModelRef, QueueMode};
 
 /// At most so many directives are read in one message; further ones are words.
 const MOST: usize = 16;
@@ -14,10 +14,12 @@ pub(crate) enum Directive {
     Reasoning(&'static str),
     Elevated(&'static str),
     Model(ModelRef),
+    /// What the message does while its session is busy.
+    Queue(QueueMode),
 }
 
 impl Directive {
-    /// The member of `sessions.patch` that says the same.
+    /// The member of the session's entry that says the same.
     pub(super) const fn member(&self) -> &'static str {
         match self {
             Self::Think(_) => "thinkingLevel",
@@ -25,6 +27,7 @@ impl Directive {
             Self::Reasoning(_) => "reasoningLevel",
             Self::Elevated(_) => "elevatedLevel",
             Self::Model(_) => "model",
+            Self::Queue(_) => "queueMode",
         }
     }
 
@@ -35,6 +38,7 @@ impl Directive {
                 (*level).to_owned()
             }
             Self::Model(model) => model.to_string(),
+            Self::Queue(mode) => mode.as_str().to_owned(),
         }
     }
 
@@ -46,13 +50,14 @@ impl Directive {
             Self::Reasoning(_) => "Reasoning visibility",
             Self::Elevated(_) => "Elevated level",
             Self::Model(_) => "Model",
+            Self::Queue(_) => "Queue",
         };
         format!("{title} set to {}.", self.value())
     }
 
     /// Whether everyone who may send words may say so for one turn.
     pub(super) const fn is_open(&self) -> bool {
-        matches!(self, Self::Think(_) | Self::Model(_))
+        matches!(self, Self::Think(_) | Self::Model(_) | Self::Queue(_))
     }
 
     /// The directive of a name and its argument, if they make one.
@@ -63,6 +68,7 @@ impl Directive {
             "/reasoning" | "/reason" => levels::reasoning(argument).map(Self::Reasoning),
             "/elevated" | "/elev" => levels::elevated(argument).map(Self::Elevated),
             "/model" => model(argument).map(Self::Model),
+            "/queue" => QueueMode::parse(argument).map(Self::Queue),
             _ => None,
         }
     }
@@ -170,6 +176,7 @@ mod tests {
                     Directive::Model(ModelRef::parse("fake/m").unwrap()),
                 ],
             ),
+            ("/queue steer go", "go", vec![Directive::Queue(QueueMode::Steer)]),
             ("go /elev ask", "go", vec![Directive::Elevated("ask")]),
             ("/Reason STREAM", "", vec![Directive::Reasoning("stream")]),
         ];

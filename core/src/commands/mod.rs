@@ -27,7 +27,7 @@ use crate::gateway::Gateway;
 use crate::ids::{RunId, SessionKey, Ticket};
 use crate::runs::TurnLevels;
 use crate::sessions::SessionEntry;
-use crate::settings::ModelRef;
+use crate::settings::{ModelRef, QueueMode};
 
 pub(crate) use methods::list;
 pub use table::{Arg, COMMANDS, Category, Command, Needs, Takes};
@@ -74,6 +74,7 @@ pub(crate) struct Turn {
     pub(crate) thinking: Option<String>,
     pub(crate) model: Option<ModelRef>,
     pub(crate) levels: TurnLevels,
+    pub(crate) queue: Option<QueueMode>,
 }
 
 /// What a message means.
@@ -82,6 +83,11 @@ pub(crate) enum Meaning {
     Words(Turn),
     /// The gateway answers.
     Answer(Done),
+    /// The model sums up the conversation.
+    Compact {
+        /// What matters in particular; may be empty.
+        instructions: String,
+    },
     /// The session begins anew; `rest` is what is said in it first.
     Anew { rest: String },
 }
@@ -135,6 +141,11 @@ impl Gateway {
                     let effect = Effect::EndSession { session: caller.key.clone() };
                     authorize(caller.principal, &effect).map_or_else(refused, |()| Meaning::Anew { rest })
                 }
+                Run::Compact => {
+                    let effect = Effect::PatchSession { session: caller.key.clone(), light: false };
+                    let compact = |()| Meaning::Compact { instructions: rest.trim().to_owned() };
+                    authorize(caller.principal, &effect).map_or_else(refused, compact)
+                }
                 Run::Answer(run) => run(self, caller, rest.trim()).map_or_else(refused, Meaning::Answer),
             },
             Reading::Words(text, directives) if text.trim().is_empty() && !directives.is_empty() => {
@@ -149,16 +160,25 @@ impl Gateway {
     /// Directives and nothing else: they hold for the session from now on.
     fn store_directives(&self, caller: &Caller<'_>, directives: &[Directive]) -> Result<Done, ErrorShape> {
         let mut members = serde_json::Map::new();
+        let mut queue = None;
         for directive in directives {
-            members.insert(directive.member().to_owned(), directive.value().into());
+            if let Directive::Queue(mode) = directive {
+                queue = Some(*mode);
+            } else {
+                members.insert(directive.member().to_owned(), directive.value().into());
+            }
         }
-        let entry = self.patched_for(caller.principal, caller.key, members.into())?;
+        let mut entry = self.patched_for(caller.principal, caller.key, members.into())?;
+        if let Some(mode) = queue {
+            authorize(caller.principal, &Effect::PatchSession { session: caller.key.clone(), light: false })?;
+            entry.queue_mode = Some(mode.as_str().to_owned());
+        }
         let lines: Vec<String> = directives.iter().map(Directive::confirmation).collect();
         Ok(Done::leaves(entry, lines.join("\n")))
     }
 
-    /// Words with directives: they hold for this turn. Model and thinking may be chosen by whoever may send
-    /// words, as the parameters of `agent` and `chat.send` may; the others are asked for as settings are.
+    /// Words with directives: they hold for this turn. Model, thinking and queue may be chosen by whoever may
+    /// send words, as the parameters of `agent` and `chat.send` may; the others are asked for as settings are.
     fn turn(caller: &Caller<'_>, text: String, directives: Vec<Directive>) -> Result<Turn, ErrorShape> {
         let mut turn = Turn { text, ..Turn::default() };
         for directive in directives {
@@ -169,6 +189,7 @@ impl Gateway {
             match directive {
                 Directive::Think(level) => turn.thinking = Some(level.to_owned()),
                 Directive::Model(model) => turn.model = Some(model),
+                Directive::Queue(mode) => turn.queue = Some(mode),
                 Directive::Verbose(level) => turn.levels.verbose = Some(level),
                 Directive::Reasoning(level) => turn.levels.reasoning = Some(level),
                 Directive::Elevated(level) => turn.levels.elevated = Some(level),

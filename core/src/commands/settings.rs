@@ -5,8 +5,8 @@ use telson_proto::ErrorShape;
 
 use crate::auth::{Effect, authorize};
 use crate::gateway::Gateway;
-use crate::policy::{Overflow, Queue, QueueMode};
 use crate::sessions::keys;
+use crate::settings::{QueueDrop, QueueMode, QueueSettings};
 
 use super::{Caller, Done};
 
@@ -101,10 +101,10 @@ pub(super) fn activation(gateway: &Gateway, caller: &Caller<'_>, word: &str) -> 
 
 /// `/queue <mode> [debounce:2s] [cap:20] [drop:old]`, `/queue default`.
 pub(super) fn queue(gateway: &Gateway, caller: &Caller<'_>, words: &str) -> Result<Done, ErrorShape> {
-    let rules = &gateway.settings.policies.queue;
+    let rules = &gateway.settings.agents.queue;
     let entry = gateway.sessions.entry(caller.key);
     if words.is_empty() {
-        return Ok(Done::says(described("Queue", rules.of(entry))));
+        return Ok(Done::says(described("Queue", &rules.of(entry))));
     }
     let change = QueueChange::parse(words)?;
     let effect = Effect::PatchSession { session: caller.key.clone(), light: false };
@@ -119,11 +119,11 @@ pub(super) fn queue(gateway: &Gateway, caller: &Caller<'_>, words: &str) -> Resu
     entry.queue_debounce_ms = change.debounce_ms.or(entry.queue_debounce_ms);
     entry.queue_cap = change.cap.or(entry.queue_cap);
     entry.queue_drop = change.drop.map(|drop| drop.as_str().to_owned()).or(entry.queue_drop);
-    let reply = described("Queue set", rules.of(Some(&entry)));
+    let reply = described("Queue set", &rules.of(Some(&entry)));
     Ok(Done::leaves(entry, reply))
 }
 
-fn described(title: &str, queue: Queue) -> String {
+fn described(title: &str, queue: &QueueSettings) -> String {
     format!(
         "{title}: {}, debounce {} ms, cap {}, drop {}",
         queue.mode.as_str(),
@@ -140,7 +140,7 @@ struct QueueChange {
     mode: Option<QueueMode>,
     debounce_ms: Option<u64>,
     cap: Option<u64>,
-    drop: Option<Overflow>,
+    drop: Option<QueueDrop>,
 }
 
 impl QueueChange {
@@ -159,7 +159,7 @@ impl QueueChange {
                     Some(cap) => change.cap = Some(cap),
                     None => return invalid("use a whole number from 1 to 1000"),
                 },
-                "drop" => match Overflow::parse(value) {
+                "drop" => match QueueDrop::parse(value) {
                     Some(drop) => change.drop = Some(drop),
                     None => return invalid("use old|new|summarize"),
                 },
@@ -205,7 +205,7 @@ mod tests {
             mode: Some(QueueMode::SteerBacklog),
             debounce_ms: Some(2_000),
             cap: Some(5),
-            drop: Some(Overflow::Old),
+            drop: Some(QueueDrop::Old),
         };
         assert_eq!(change, expected);
         assert_eq!(

@@ -21,7 +21,7 @@ pub(super) fn status(gateway: &Gateway, caller: &Caller<'_>, _: &str) -> Result<
     let verbose = entry.and_then(|entry| entry.verbose_level.as_ref());
     let reasoning = entry.and_then(|entry| entry.reasoning_level.as_ref());
     let elevated = entry.and_then(|entry| entry.elevated_level.as_ref());
-    let queue = gateway.settings.policies.queue.of(entry);
+    let queue = gateway.settings.agents.queue.of(entry);
     let runs = gateway.sessions.active_runs(key).count();
     let lines = [
         format!("Telson {}, up {}", gateway.settings.facts.version, duration(gateway.uptime_ms())),

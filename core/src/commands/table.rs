@@ -93,6 +93,8 @@ pub(super) enum Run {
     Answer(fn(&Gateway, &Caller<'_>, &str) -> Result<Done, ErrorShape>),
     /// Begins the session anew.
     Anew,
+    /// Has the model sum up the conversation.
+    Compact,
 }
 
 impl PartialEq for Command {
@@ -124,7 +126,7 @@ const NONE: Takes = Takes::Words(0);
 const ONE: Takes = Takes::Words(1);
 const ANY: &[&str] = &[];
 
-use Run::{Anew, Answer};
+use Run::{Anew, Answer, Compact};
 
 /// Every command.
 pub const COMMANDS: &[Command] = commands! {
@@ -147,6 +149,9 @@ pub const COMMANDS: &[Command] = commands! {
         "Begins the session anew.";
     "stop" [] NONE, Session, Abort, Answer(info::stop), [],
         "Ends what runs and waits in the session, and the work it has handed to others.";
+    "compact" [] Takes::Text, Session, Setting, Compact,
+        ["instructions" "What matters in particular." ANY],
+        "Sums up the conversation so far, to make room in the model's context.";
     "model" [] ONE, Options, Light, Answer(model::model),
         ["model" "A number of the list, an alias, provider/model, a part of a name, or `default`." ANY],
         "Shows or sets the session's model.";

@@ -7,7 +7,7 @@ use telson_proto::{ErrorCode, EventName, Protocol, Scope, Scopes};
 
 use super::*;
 use crate::ids::ConnId;
-use crate::policy::{Overflow, QueueMode};
+use crate::settings::{QueueDrop, QueueMode};
 use crate::testing::World;
 
 const MAIN: &str = "agent:main:main";
@@ -127,8 +127,8 @@ fn the_queue_of_a_session_is_set_and_cleared() {
         ["queueMode", "queueDebounceMs", "queueCap", "queueDrop"].map(|member| entry(&world, member));
     assert_eq!(members, [json!("steer"), json!(2_000), json!(5), json!("old")]);
     let session = world.gateway.sessions.entry(&SessionKey::new(MAIN));
-    let queue = world.gateway.settings.policies.queue.of(session);
-    assert_eq!((queue.mode, queue.drop), (QueueMode::Steer, Overflow::Old));
+    let queue = world.gateway.settings.agents.queue.of(session);
+    assert_eq!((queue.mode, queue.drop), (QueueMode::Steer, QueueDrop::Old));
     typed(&mut world, client, "/queue default");
     assert_eq!(entry(&world, "queueMode"), Value::Null);
     assert_eq!(entry(&world, "queueCap"), Value::Null);
@@ -260,7 +260,7 @@ fn needed(needs: Needs, protocol: Protocol) -> Option<Scope> {
 /// A spelling of each command that has its effect. A command without one breaks the test.
 fn effective(command: &Command) -> String {
     let argument = match command.name {
-        "help" | "commands" | "status" | "whoami" | "context" | "new" | "reset" | "models" => "",
+        "help" | "commands" | "status" | "whoami" | "context" | "new" | "reset" | "models" | "compact" => "",
         "stop" => ":",
         "model" => " echo/echo",
         "think" | "verbose" | "reasoning" | "elevated" => " on",
@@ -372,6 +372,35 @@ fn a_new_session_may_begin_with_a_model() {
     world.call(client, "chat.send", send("/new hello", "r3"));
     assert_eq!(entry(&world, "modelOverride"), Value::Null);
     assert!(world.fetch().1["messages"].to_string().contains("hello"));
+}
+
+#[test]
+fn a_conversation_is_summed_up_by_typing() {
+    let mut world = World::with_model();
+    let client = world.operator(Protocol::V4);
+    let send = |text: &str, key: &str| json!({"sessionKey": "main", "message": text, "idempotencyKey": key});
+    world.call(client, "chat.send", send("/compact", "r0"));
+    let end = world.terminal("r0", Protocol::V3).unwrap();
+    assert_eq!(end["message"]["content"][0]["text"], "There is nothing to sum up yet.");
+    for n in 0..4 {
+        world.call(client, "chat.send", send(&"words ".repeat(400), &format!("r{}", n + 1)));
+        world.answer(&"answer ".repeat(300));
+    }
+    world.call(client, "chat.send", send("/compact keep the names", "last"));
+    let (_, body) = world.fetch();
+    assert!(body["messages"][0]["content"].to_string().contains("keep the names"), "{body}");
+    world.answer("They spoke of tides.");
+    let end = world.terminal("last", Protocol::V3).unwrap();
+    assert_eq!((&end["state"], &end["message"]["stopReason"]), (&json!("final"), &json!("injected")));
+    assert_eq!(end["message"]["content"][0]["text"], "The conversation so far is summed up.");
+    assert_eq!(entry(&world, "compactionCount"), 1);
+    let texts: Vec<String> =
+        world.shelf.messages(MAIN).iter().rev().take(3).map(crate::sessions::sanitise::text_of).collect();
+    assert_eq!(
+        (texts[0].as_str(), texts[2].as_str()),
+        ("The conversation so far is summed up.", "/compact keep the names")
+    );
+    assert!(world.gateway.runs.is_idle());
 }
 
 /// A world in which the main session runs, and another one that it has started runs too.

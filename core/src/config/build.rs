@@ -7,6 +7,7 @@ use telson_proto::Scopes;
 use super::check::Check;
 use super::failure::Failure;
 use super::issue::{Issue, Warning};
+use super::policies::queues;
 use super::secrets::REDACTED;
 use super::tree::Node;
 use crate::auth::Secret;
@@ -102,6 +103,7 @@ pub(super) fn agents(root: &Node, check: &mut Check<'_>) -> AgentSettings {
         max_concurrent: count(defaults, "maxConcurrent").map_or(plain.max_concurrent, length),
         allowed_models: allowed(defaults, check),
         context_tokens: count(defaults, "contextTokens"),
+        queue: queues(root),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Every configuration key in one place: its kind, its default and what it means (spec 05 §3). Validation, the
 //! defaults that `config.get` shows and the configuration page of the documentation are made from this table.
 
-use crate::policy::{Overflow, QueueMode};
+use crate::settings::{QueueDrop, QueueMode};
 
 /// A configuration key.
 #[derive(Clone, Copy, Debug)]
@@ -248,7 +248,7 @@ keys! {
         "How long waiting messages wait for more.";
     "messages.queue.cap" Kind::Count(1, 1_000), Some("20"),
         "How many messages may wait.";
-    "messages.queue.drop" Kind::Choice(&Overflow::WORDS), Some("\"summarize\""),
+    "messages.queue.drop" Kind::Choice(&QueueDrop::WORDS), Some("\"summarize\""),
         "What becomes of messages beyond the cap.";
     "messages.queue.byChannel.*" Kind::Choice(&QueueMode::WORDS), None,
         "The mode of one channel.";

@@ -4,7 +4,7 @@
 //! The rules are pure: facts of a session go in, a decision comes out. Nothing happens by timer; a session
 //! that has grown old begins anew when the next message arrives.
 
-pub mod queue;
+mod queue;
 pub mod reset;
 pub mod send;
 
@@ -16,7 +16,6 @@ use crate::ids::{RunId, SessionKey};
 use crate::runs::Family;
 use crate::sessions::keys;
 
-pub use queue::{Overflow, Queue, QueueMode, QueueRules};
 pub use reset::{Mode, ResetRule, ResetRules, Type};
 pub use send::{Match, SendRule, SendRules, Verdict};
 
@@ -32,8 +31,6 @@ pub struct Policies {
     pub triggers: Vec<String>,
     /// Who may be sent messages.
     pub send: SendRules,
-    /// How messages wait while their session is busy.
-    pub queue: QueueRules,
 }
 
 impl Default for Policies {
@@ -43,7 +40,6 @@ impl Default for Policies {
             reset: ResetRules::default(),
             triggers: TRIGGERS.map(str::to_owned).into(),
             send: SendRules::default(),
-            queue: QueueRules::default(),
         }
     }
 }

@@ -10,6 +10,7 @@ use telson_proto::Protocol;
 
 use super::*;
 use crate::sessions::SessionEntry;
+use crate::settings::{QueueDrop, QueueMode, QueueSettings};
 use crate::testing::{DAWN, World};
 
 const MIN: u64 = 60_000;
@@ -110,10 +111,10 @@ fn denial_beats_permission_and_a_prefix_fits_either_form_of_the_key() {
 
 #[test]
 fn a_sessions_own_queue_settings_beat_the_channels_which_beat_the_base() {
-    let rules = QueueRules {
-        by_channel: [("slack".to_owned(), QueueMode::Steer)].into(),
+    let rules = QueueSettings {
+        mode_by_channel: [("slack".to_owned(), QueueMode::Steer)].into(),
         debounce_by_channel: [("slack".to_owned(), Duration::from_millis(7))].into(),
-        ..QueueRules::default()
+        ..QueueSettings::default()
     };
     assert_eq!(rules.of(None).mode, QueueMode::Collect);
     let mut entry = SessionEntry { last_channel: Some("Slack".to_owned()), ..SessionEntry::default() };
@@ -127,12 +128,12 @@ fn a_sessions_own_queue_settings_beat_the_channels_which_beat_the_base() {
     entry.queue_drop = Some("new".to_owned());
     let queue = rules.of(Some(&entry));
     assert_eq!((queue.mode, queue.debounce.as_millis()), (QueueMode::Interrupt, 9));
-    assert_eq!((queue.cap, queue.drop), (2, Overflow::New));
+    assert_eq!((queue.cap, queue.drop), (2, QueueDrop::New));
     for word in QueueMode::WORDS {
         assert!(QueueMode::parse(word).is_some(), "{word}");
     }
-    for word in Overflow::WORDS {
-        assert_eq!(Overflow::parse(word).map(Overflow::as_str), Some(word));
+    for word in QueueDrop::WORDS {
+        assert_eq!(QueueDrop::parse(word).map(QueueDrop::as_str), Some(word));
     }
 }
 
