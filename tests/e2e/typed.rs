@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use telson_tests::on_every_runtime;
 use telson_tests::support::binary::Binary;
-use telson_tests::support::client::{Client, Dialect};
+use telson_tests::support::client::{Client, Dialect, Greeting};
 use telson_tests::support::gateway::Home;
 use telson_tests::support::model::{Answer, ModelServer, Step};
 
@@ -16,6 +16,7 @@ on_every_runtime!(
     a_new_session_greets_and_hides_how_it_was_asked,
     the_commands_are_listed,
     a_forbidden_session_takes_stop_texts_only,
+    typing_opens_no_side_door,
 );
 
 /// Types a command; what the gateway answers.
@@ -123,4 +124,27 @@ fn a_forbidden_session_takes_stop_texts_only(binary: Binary) {
     let run = send(&mut client, "hello", "c");
     client.chat_of(&run);
     assert_eq!(history(&mut client).len(), 2, "other sessions, such as {MAIN}, are open");
+}
+
+fn typing_opens_no_side_door(binary: Binary) {
+    let gateway = Home::new(binary).start();
+    let token = gateway.token();
+    for (index, dialect) in Dialect::ALL.into_iter().enumerate() {
+        let with = |scopes: &'static [&'static str]| {
+            let greeting = Greeting { scopes, ..Greeting::operator(dialect, &token) };
+            Client::connect(gateway.address, &greeting).unwrap_or_else(|refusal| panic!("{refusal:?}"))
+        };
+        let mut writer = with(&["operator.read", "operator.write"]);
+        for (name, words) in [("verbose", "/verbose on"), ("new", "/new"), ("send", "/send off")] {
+            let answer = typed(&mut writer, words, &format!("{name}-{index}"));
+            assert_eq!(answer, "missing scope: operator.admin", "{words}");
+        }
+        let model = typed(&mut writer, "/model echo/echo", &format!("model-{index}"));
+        let light = dialect == Dialect::V4;
+        assert_eq!(model.starts_with("Model set to"), light, "{model}");
+        let mut reader = with(&["operator.read"]);
+        let error = reader.call("chat.send", &message("/status", "r")).expect_err("a reader cannot send");
+        assert_eq!(error["message"], json!("missing scope: operator.write"));
+        assert!(!history(&mut reader).is_empty());
+    }
 }

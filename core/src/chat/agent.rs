@@ -60,7 +60,8 @@ pub(crate) fn agent(gateway: &mut Gateway, call: Call<AgentParams>) -> Answer<()
         )
     };
     let run = RunId::new(params.idempotency_key.as_str());
-    let anew = gateway.read_message(params.message.as_str()).begins_anew();
+    let reading = gateway.read_message(params.message.as_str());
+    let anew = reading.begins_anew();
     if anew.is_some() {
         authorize(&call.principal, &Effect::EndSession { session: key.clone() })?;
     } else {
@@ -79,7 +80,7 @@ pub(crate) fn agent(gateway: &mut Gateway, call: Call<AgentParams>) -> Answer<()
         ask,
     };
     match anew {
-        Some(rest) => anew::begin_anew(gateway, admission, call.ticket, &rest)?,
+        Some(rest) => anew::begin_anew(gateway, admission, call.ticket, rest)?,
         None => gateway.admit_run(admission)?,
     }
     Ok(Reply::Later)

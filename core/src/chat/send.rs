@@ -55,10 +55,10 @@ pub(crate) fn send(gateway: &mut Gateway, call: Call<ChatSendParams>) -> Answer<
     }
     let run = RunId::new(params.idempotency_key.as_str());
     let is_repeat = gateway.answers.knows(&Family::Chat.answer_key(&run));
-    let meaning = gateway.interpret(&Caller { principal, ticket, key: &key }, reading);
-    if let Meaning::Words(_) = &meaning {
+    if reading.begins_anew().is_none() {
         gateway.renew_if_stale(&key, "webchat", Family::Chat, &run);
     }
+    let meaning = gateway.interpret(&Caller { principal, ticket, key: &key }, reading);
     let thinking = params.thinking.as_deref().filter(|_| !params.message.trim_start().starts_with('/'));
     let default = gateway.settings.agents.timeout;
     let mut admission = Admission {

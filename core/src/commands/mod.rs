@@ -108,7 +108,7 @@ impl Reading {
     }
 
     /// What follows, when the message begins the session anew.
-    pub(crate) fn begins_anew(self) -> Option<String> {
+    pub(crate) fn begins_anew(&self) -> Option<&str> {
         match self {
             Self::Command(command, rest) if matches!(command.run, Run::Anew) => Some(rest),
             _ => None,

@@ -216,7 +216,7 @@ pub(super) fn parse<'a>(message: &'a str, triggers: &[String]) -> Option<(&'stat
 
 fn find(name: &str) -> Option<&'static Command> {
     let is = |other: &&str| other.eq_ignore_ascii_case(name);
-    COMMANDS.iter().find(|command| is(&command.name) || command.aliases.iter().any(|alias| is(&alias)))
+    COMMANDS.iter().find(|command| is(&command.name) || command.aliases.iter().any(is))
 }
 
 #[cfg(test)]

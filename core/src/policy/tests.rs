@@ -171,6 +171,20 @@ fn an_old_session_begins_anew_when_the_next_message_arrives_and_keeps_its_settin
 }
 
 #[test]
+fn a_command_does_not_keep_an_old_session_young() {
+    let (mut world, client) = idle_world(5);
+    world.advance(6 * MIN);
+    for (key, message) in [("r2", "/status"), ("r3", "second")] {
+        let params = json!({"sessionKey": "main", "message": message, "idempotencyKey": key});
+        world.call(client, "chat.send", params);
+        world.advance(1_000);
+    }
+    let texts: Vec<String> =
+        world.shelf.messages(MAIN).iter().map(crate::sessions::sanitise::text_of).collect();
+    assert_eq!((texts.len(), texts[0].as_str(), texts[2].as_str()), (4, "/status", "second"));
+}
+
+#[test]
 fn the_agent_method_renews_an_old_session_too() {
     let (mut world, client) = idle_world(5);
     world.advance(6 * MIN);

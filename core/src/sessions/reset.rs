@@ -1,7 +1,5 @@
 //! A session begins anew: `sessions.reset`, `/new`, `/reset`, and old age (spec 02 §14.5, §19.1).
 
-#![expect(clippy::needless_pass_by_value, reason = "the table of methods fixes the signatures")]
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use telson_proto::params::Text;
