@@ -1,11 +1,13 @@
 //! `/new` and `/reset`: the session begins anew, and what follows the word is said in it first (spec 02 §19.1).
 
-use crate::gateway::{Gateway, answers};
-use crate::ids::Ticket;
-use crate::messages::Outcome;
-use crate::runs::{Admission, Family};
-use crate::settings::ModelRef;
 use telson_proto::ErrorShape;
+
+use crate::gateway::Gateway;
+use crate::ids::Ticket;
+use crate::runs::Admission;
+use crate::settings::ModelRef;
+
+use super::after;
 
 /// What the model is told when a session begins anew and nobody has said anything yet. People do not see it.
 const GREETING: &str = "A new session was started. Greet the user in one or two short sentences, in your own \
@@ -13,8 +15,7 @@ const GREETING: &str = "A new session was started. Greet the user in one or two 
 /// What the gateway itself says when there is no model that could.
 const BEGUN: &str = "A new session has begun.";
 
-/// Ends running work, begins the session anew and admits the run in it. A repeat of the key must not empty the
-/// session again.
+/// Begins the session anew and admits the run in it, with what follows the word as its first message.
 ///
 /// # Errors
 ///
@@ -25,40 +26,8 @@ pub(super) fn begin_anew(
     ticket: Ticket,
     rest: &str,
 ) -> Result<(), ErrorShape> {
-    let answer_key = admission.family.answer_key(&admission.run);
-    let joins = admission.family == Family::Agent;
-    match gateway.answers.admit(&answer_key, &admission.digest, &ticket, joins)? {
-        answers::Admission::Joined(None) => return Ok(()),
-        answers::Admission::Joined(Some(outcome)) | answers::Admission::Finished(outcome) => {
-            gateway.reply(ticket, outcome);
-            return Ok(());
-        }
-        answers::Admission::New => {}
-    }
     say_first(gateway, &mut admission, rest);
-    let key = admission.key.clone();
-    gateway.interrupt_session(&key.clone(), "reset", move |gateway| {
-        gateway.begin_anew(&key, move |gateway, result| {
-            // From here on the admission holds the key itself; who waited meanwhile waits for it.
-            let waiting = gateway.answers.release(&answer_key);
-            let digest = admission.digest.clone();
-            let refused = match result.error {
-                Some(error) => Err(error),
-                None => gateway.admit_run(admission),
-            };
-            if let Err(error) = refused {
-                for ticket in waiting.into_iter().chain([ticket]) {
-                    gateway.reply(ticket, Outcome::error(error.clone()));
-                }
-                return;
-            }
-            for ticket in waiting {
-                // The parameters are the same, so it joins.
-                let _ = gateway.answers.admit(&answer_key, &digest, &ticket, joins);
-            }
-        });
-    });
-    Ok(())
+    after::begin_anew(gateway, admission, ticket)
 }
 
 /// What the first turn of the new session is: the words, with the model that they may begin with, or a greeting.

@@ -4,13 +4,17 @@
 //! stored, an abort when its run has ended.
 
 mod abort;
+mod after;
 mod agent;
 mod anew;
 mod attachments;
 pub(crate) mod envelope;
 mod history;
 mod inject;
+mod message;
+mod metadata;
 mod send;
+mod startup;
 #[cfg(test)]
 mod tests;
 
@@ -24,11 +28,14 @@ use crate::gateway::Gateway;
 use crate::ids::{SessionKey, Ticket};
 use crate::runs::Owner;
 
-pub(crate) use abort::{abort, may_abort_child, stoppable};
+pub(crate) use abort::{abort, may_abort, may_abort_child, stoppable};
 pub(crate) use agent::{agent, wait};
-pub(crate) use history::{history, startup};
+pub(crate) use history::{as_event, history};
 pub(crate) use inject::inject;
-pub(crate) use send::send;
+pub(crate) use message::get as message;
+pub(crate) use metadata::metadata;
+pub(crate) use send::{SendWords, authorize_words, send, start};
+pub(crate) use startup::startup;
 
 /// The session that a request means, by whichever name the client uses.
 fn session_named(

@@ -142,7 +142,7 @@ impl Gateway {
                     authorize(caller.principal, &effect).map_or_else(refused, |()| Meaning::Anew { rest })
                 }
                 Run::Compact => {
-                    let effect = Effect::PatchSession { session: caller.key.clone(), light: false };
+                    let effect = Effect::EndSession { session: caller.key.clone() };
                     let compact = |()| Meaning::Compact { instructions: rest.trim().to_owned() };
                     authorize(caller.principal, &effect).map_or_else(refused, compact)
                 }

@@ -69,7 +69,7 @@ pub enum Needs {
     Light,
     /// What `sessions.patch` needs for any other setting.
     Setting,
-    /// What `sessions.reset` needs.
+    /// What `sessions.reset` and `sessions.compact` need.
     Reset,
     /// What `chat.abort` needs.
     Abort,
@@ -149,7 +149,7 @@ pub const COMMANDS: &[Command] = commands! {
         "Begins the session anew.";
     "stop" [] NONE, Session, Abort, Answer(info::stop), [],
         "Ends what runs and waits in the session, and the work it has handed to others.";
-    "compact" [] Takes::Text, Session, Setting, Compact,
+    "compact" [] Takes::Text, Session, Reset, Compact,
         ["instructions" "What matters in particular." ANY],
         "Sums up the conversation so far, to make room in the model's context.";
     "model" [] ONE, Options, Light, Answer(model::model),

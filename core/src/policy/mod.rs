@@ -14,7 +14,7 @@ mod tests;
 use crate::gateway::Gateway;
 use crate::ids::{RunId, SessionKey};
 use crate::runs::Family;
-use crate::sessions::keys;
+use crate::sessions::{Reason, keys};
 
 pub use reset::{Mode, ResetRule, ResetRules, Type};
 pub use send::{Match, SendRule, SendRules, Verdict};
@@ -74,7 +74,7 @@ impl Gateway {
             return;
         }
         tracing::info!(target: "gateway", session = %key, "the session is old and begins anew");
-        self.begin_anew(key, |_, _| {});
+        self.begin_anew(key, Reason::Reset, |_, _| {});
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) struct ResetParams {
     expected_session_id: Option<Text>,
 }
 
-/// Why a session begins anew. Both words have the same effect here.
+/// Why a session begins anew, as `sessions.changed` says it again.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum ResetReason {
@@ -58,12 +58,16 @@ pub(crate) fn reset(gateway: &mut Gateway, call: Call<ResetParams>) -> Answer<()
     authorize(&call.principal, &Effect::EndSession { session: key.clone() })?;
     let expected = params.expected_session_id.map(|id| SessionId::new(id.as_str()));
     check_incarnation(gateway, &key, expected.as_ref())?;
+    let reason = match params.reason {
+        Some(ResetReason::New) => Reason::New,
+        Some(ResetReason::Reset) | None => Reason::Reset,
+    };
     gateway.when_idle(call.ticket, key, "reset", INTERRUPTIONS, move |gateway, ticket, session| {
         if let Err(error) = check_incarnation(gateway, &session, expected.as_ref()) {
             gateway.reply(ticket, Outcome::error(error));
             return;
         }
-        gateway.begin_anew(&session, move |gateway, result| gateway.reply(ticket, result));
+        gateway.begin_anew(&session, reason, move |gateway, result| gateway.reply(ticket, result));
     });
     Ok(Reply::Later)
 }
@@ -74,6 +78,7 @@ impl Gateway {
     pub(crate) fn begin_anew(
         &mut self,
         key: &SessionKey,
+        reason: Reason,
         then: impl FnOnce(&mut Self, Outcome) + Send + 'static,
     ) {
         let old = self.sessions.get(key).cloned();
@@ -85,7 +90,7 @@ impl Gateway {
         self.store_session(key, ops.into_iter().collect(), move |gateway, stored| {
             let outcome = match stored {
                 Ok(()) => {
-                    gateway.announce_session(&session, Reason::Reset, None);
+                    gateway.announce_session(&session, reason, None);
                     let result = ResetResult { ok: true, key: session, entry: wire };
                     Outcome::ok(telson_proto::Json::of(&result))
                 }
@@ -100,7 +105,7 @@ impl Gateway {
 /// child it is, where it was last heard of, and how people have arranged it in their lists. Overrides of the
 /// model, counters, caches and the state of runs do not stay.
 fn carried_over(old: Option<&SessionEntry>, now: u64) -> SessionEntry {
-    const KEPT: [&str; 23] = [
+    const KEPT: [&str; 29] = [
         // routing
         "origin",
         "deliveryContext",
@@ -113,6 +118,12 @@ fn carried_over(old: Option<&SessionEntry>, now: u64) -> SessionEntry {
         "groupChannel",
         "space",
         // policies
+        "contextWindow",
+        "fastMode",
+        "parentSessionKey",
+        "permissionMode",
+        "toolOverrides",
+        "traceLevel",
         "execHost",
         "execSecurity",
         "execAsk",
