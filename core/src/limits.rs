@@ -130,6 +130,14 @@ limits! {
         "A larger request head is answered with 431 and closed.";
     HTTP_HEADER_MS: "http-header-time" = 60_000, "ms", None,
         "A request head that takes longer closes the connection.";
+    HTTP_BODY_MS: "http-body-time" = 30_000, "ms", None,
+        "A request body of which nothing comes for so long is answered with 408 and closed.";
+    HTTP_BODIES_BYTES: "http-bodies" = 134_217_728, "bytes", None,
+        "All request bodies that are being read, together. A further one is answered with 503 and `Retry-After`.";
+    HTTP_UNREAD_BYTES: "http-unread" = 4_194_304, "bytes", None,
+        "A client that leaves more of a streamed answer unread is given up: its connection ends.";
+    PROCESS_INPUT_BYTES: "process-input" = 8_388_608, "bytes", None,
+        "A process that leaves more of its input unread is killed.";
 }
 
 /// A limit in milliseconds as a duration.
