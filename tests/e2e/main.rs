@@ -21,3 +21,4 @@ mod secrets;
 mod sessions;
 mod start;
 mod talk;
+mod typed;

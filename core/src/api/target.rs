@@ -3,7 +3,6 @@
 use super::errors::Refusal;
 use super::route::Head;
 use crate::auth::{Effect, Principal, authorize};
-use crate::chat::is_blocked;
 use crate::gateway::Gateway;
 use crate::ids::{AgentId, SessionKey};
 use crate::sessions::keys;
@@ -69,7 +68,7 @@ impl Gateway {
         let (agent, key, named) = self.session_for(head, by_header.as_ref(), &agent, wish)?;
         authorize(principal, &Effect::RunAgent { session: key.clone() })
             .map_err(|error| Refusal::of(&error))?;
-        if is_blocked(self, &key) {
+        if self.is_blocked(&key) {
             return Err(Refusal::invalid("send blocked by session policy"));
         }
         let model = self.backend_model(head, principal)?;

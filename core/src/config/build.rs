@@ -7,6 +7,7 @@ use telson_proto::Scopes;
 use super::check::Check;
 use super::failure::Failure;
 use super::issue::{Issue, Warning};
+use super::policies::queues;
 use super::secrets::REDACTED;
 use super::tree::Node;
 use crate::auth::Secret;
@@ -15,7 +16,7 @@ use crate::limits::length;
 use crate::sessions::keys::normalise_agent;
 use crate::settings::{
     AgentProfile, AgentSettings, AuthMode, AuthSettings, Identity, LimitSettings, ModelRef, ModelSettings,
-    ProviderSettings, QueueSettings,
+    ProviderSettings,
 };
 
 const SPOKEN_API: &str = "openai-completions";
@@ -38,7 +39,7 @@ pub(super) fn texts<'a>(node: &'a Node, path: &str) -> impl Iterator<Item = &'a 
     node.at(path).map(Node::items).unwrap_or_default().iter().filter_map(Node::text)
 }
 
-fn missing(path: String) -> Issue {
+pub(super) fn missing(path: String) -> Issue {
     Issue::new(Failure::ConfigInvalid, path, "is missing")
 }
 
@@ -108,7 +109,7 @@ pub(super) fn agents(root: &Node, check: &mut Check<'_>) -> AgentSettings {
         max_concurrent: count(defaults, "maxConcurrent").map_or(plain.max_concurrent, length),
         allowed_models: allowed(defaults, check),
         context_tokens: count(defaults, "contextTokens"),
-        queue: QueueSettings::default(),
+        queue: queues(root),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Every configuration key in one place: its kind, its default and what it means (spec 05 §3). Validation, the
 //! defaults that `config.get` shows and the configuration page of the documentation are made from this table.
 
+use crate::settings::{QueueDrop, QueueMode};
+
 /// A configuration key.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
@@ -113,6 +115,10 @@ const SCOPES: &[&str] = &[
     "operator.talk",
     "operator.talk.secrets",
 ];
+/// When a session begins anew by itself.
+const RESETS: &[&str] = &["daily", "idle", "none"];
+/// What a rule about messages says.
+const VERDICTS: &[&str] = &["allow", "deny"];
 const THINKING: &[&str] = &["off", "minimal", "low", "medium", "high", "xhigh"];
 const APIS: &[&str] = &[
     "openai-completions",
@@ -246,6 +252,69 @@ keys! {
         "`global` makes one conversation of all.";
     "session.mainKey" Kind::Text, Some("\"main\""),
         "The word for an agent's main session.";
+    "session.resetTriggers" Kind::Texts, Some("[\"/new\", \"/reset\"]"),
+        "The words that begin a session anew when a message begins with them.";
+    "session.reset.mode" Kind::Choice(RESETS), Some("\"daily\""),
+        "When a session begins anew by itself, as the next message arrives: `daily` at an hour, `idle` after a while without messages, `none` never.";
+    "session.reset.atHour" Kind::Count(0, 23), Some("4"),
+        "The hour of mode `daily`, in the gateway's local time.";
+    "session.reset.idleMinutes" Kind::Count(1, 5_256_000), None,
+        "After so many idle minutes a session begins anew, in mode `daily` too; 60 in mode `idle` when unset.";
+    "session.idleMinutes" Kind::Count(1, 5_256_000), None,
+        "The old way to write mode `idle`; counts when `session.reset` is absent.";
+    "session.resetByType.dm.mode" Kind::Choice(RESETS), None,
+        "As `session.reset.mode`, for direct conversations.";
+    "session.resetByType.dm.atHour" Kind::Count(0, 23), None,
+        "As `session.reset.atHour`, for direct conversations.";
+    "session.resetByType.dm.idleMinutes" Kind::Count(1, 5_256_000), None,
+        "As `session.reset.idleMinutes`, for direct conversations.";
+    "session.resetByType.direct.mode" Kind::Choice(RESETS), None,
+        "As `session.reset.mode`, for direct conversations.";
+    "session.resetByType.direct.atHour" Kind::Count(0, 23), None,
+        "As `session.reset.atHour`, for direct conversations.";
+    "session.resetByType.direct.idleMinutes" Kind::Count(1, 5_256_000), None,
+        "As `session.reset.idleMinutes`, for direct conversations.";
+    "session.resetByType.group.mode" Kind::Choice(RESETS), None,
+        "As `session.reset.mode`, for groups and channels.";
+    "session.resetByType.group.atHour" Kind::Count(0, 23), None,
+        "As `session.reset.atHour`, for groups and channels.";
+    "session.resetByType.group.idleMinutes" Kind::Count(1, 5_256_000), None,
+        "As `session.reset.idleMinutes`, for groups and channels.";
+    "session.resetByType.thread.mode" Kind::Choice(RESETS), None,
+        "As `session.reset.mode`, for threads and topics.";
+    "session.resetByType.thread.atHour" Kind::Count(0, 23), None,
+        "As `session.reset.atHour`, for threads and topics.";
+    "session.resetByType.thread.idleMinutes" Kind::Count(1, 5_256_000), None,
+        "As `session.reset.idleMinutes`, for threads and topics.";
+    "session.resetByChannel.*.mode" Kind::Choice(RESETS), None,
+        "As `session.reset.mode`, for one channel such as `webchat`; beats the type.";
+    "session.resetByChannel.*.atHour" Kind::Count(0, 23), None,
+        "As `session.reset.atHour`, for one channel.";
+    "session.resetByChannel.*.idleMinutes" Kind::Count(1, 5_256_000), None,
+        "As `session.reset.idleMinutes`, for one channel.";
+    "session.sendPolicy.default" Kind::Choice(VERDICTS), Some("\"allow\""),
+        "Whether sessions that no rule fits take messages.";
+    "session.sendPolicy.rules[].action" Kind::Choice(VERDICTS), None,
+        "What the rule says. Required. A rule that denies beats one that allows.";
+    "session.sendPolicy.rules[].match.channel" Kind::Text, None,
+        "The rule fits sessions of this channel.";
+    "session.sendPolicy.rules[].match.chatType" Kind::Choice(&["direct", "dm", "group", "channel"]), None,
+        "The rule fits conversations of this kind.";
+    "session.sendPolicy.rules[].match.keyPrefix" Kind::Text, None,
+        "The rule fits sessions whose key begins so, with or without `agent:<id>:`.";
+
+    "messages.queue.mode" Kind::Choice(&QueueMode::WORDS), Some("\"collect\""),
+        "What a message does while its session is busy. `queue` is an old name of `steer`.";
+    "messages.queue.debounceMs" Kind::Count(0, DAY_MS), Some("1000"),
+        "How long waiting messages wait for more.";
+    "messages.queue.cap" Kind::Count(1, 1_000), Some("20"),
+        "How many messages may wait.";
+    "messages.queue.drop" Kind::Choice(&QueueDrop::WORDS), Some("\"summarize\""),
+        "What becomes of messages beyond the cap.";
+    "messages.queue.byChannel.*" Kind::Choice(&QueueMode::WORDS), None,
+        "The mode of one channel.";
+    "messages.queue.debounceMsByChannel.*" Kind::Count(0, DAY_MS), None,
+        "The wait of one channel.";
 
     "agents.defaults.model" Kind::Model, Some("\"echo/echo\""),
         "The model of agents that name none. Written as a text, or as `{primary: …}`. `echo/echo` repeats the user's words.";
@@ -365,7 +434,6 @@ pub(super) const FOREIGN: &[&str] = &[
     "mcp",
     "media",
     "memory",
-    "messages",
     "meta",
     "nodeHost",
     "plugins",
@@ -419,17 +487,20 @@ pub(super) const FOREIGN: &[&str] = &[
     "gateway.terminal",
     "gateway.tls",
     "gateway.trustedProxies",
+    // messages
+    "messages.ackReaction",
+    "messages.ackReactionScope",
+    "messages.groupChat",
+    "messages.inbound",
+    "messages.messagePrefix",
+    "messages.removeAckAfterReply",
+    "messages.responsePrefix",
+    "messages.tts",
     // session
     "session.agentToAgent",
     "session.dmScope",
     "session.identityLinks",
-    "session.idleMinutes",
     "session.maintenance",
-    "session.reset",
-    "session.resetByChannel",
-    "session.resetByType",
-    "session.resetTriggers",
-    "session.sendPolicy",
     "session.store",
     "session.typingIntervalSeconds",
     "session.typingMode",

@@ -26,6 +26,7 @@ mod issue;
 mod keys;
 mod logging;
 mod nearest;
+mod policies;
 mod secrets;
 mod tree;
 mod view;
@@ -158,6 +159,7 @@ pub fn load(
         simple_dialect,
         simple_max_scopes,
         agents: build::agents(&root, &mut check),
+        policies: policies::policies(&root, &mut check),
         providers: build::providers(&root, &mut check),
         api: api::settings(&root),
         ..Settings::plain(AuthMode::None)

@@ -5,7 +5,7 @@
 
 use telson_proto::{ErrorShape, Protocol, Scope};
 
-use crate::{agents, chat, devices, sessions, system};
+use crate::{agents, chat, commands, devices, sessions, system};
 
 use super::Gateway;
 use super::dispatch::{RawCall, typed};
@@ -130,6 +130,8 @@ pub const METHODS: &[Method] = methods! {
         "Aborts one run of a session, or all.";
     "chat.inject"       ADMIN, ADMIN, Nowhere, [], chat::inject,
         "Writes a message in the assistant's name, without a run.";
+    "commands.list"     Need::Absent, READ, V4, [], commands::list,
+        "The commands that can be typed.";
     "agent"             WRITE, WRITE, Both, [idempotent starts_work takes_its_time], chat::agent,
         "Runs an agent; answers twice, when accepted and when done.";
     "agent.wait"        WRITE, WRITE, Both, [takes_its_time], chat::wait,

@@ -33,6 +33,7 @@ mod methods;
 mod patch;
 mod preview;
 mod recover;
+mod reset;
 mod row;
 pub mod sanitise;
 mod show;
@@ -67,10 +68,11 @@ pub(crate) use groups::{
 pub(crate) use list::{list, subscribe};
 pub(crate) use maintain::cleanup;
 pub(crate) use many::patch_many;
-pub(crate) use methods::{by_short_id, closed, delete, reset, resolve};
+pub(crate) use methods::{by_short_id, closed, delete, resolve};
 pub(crate) use patch::patch;
 pub(crate) use preview::preview;
 pub(crate) use recover::recover;
+pub(crate) use reset::reset;
 pub(crate) use row::Row;
 pub(crate) use show::{describe, get};
 pub(crate) use stop::abort;
@@ -425,6 +427,22 @@ impl Sessions {
     /// The sessions that carry a label, in the order of their keys.
     fn labelled(&self, label: impl Into<String>) -> impl Iterator<Item = (&SessionKey, &Session)> {
         self.index.labelled(label.into()).filter_map(|key| Some((key, self.get(key)?)))
+    }
+
+    /// The sessions that a session has started, and those that these have started, and so on; without itself.
+    pub(crate) fn descendants(&self, key: &SessionKey) -> Vec<SessionKey> {
+        let mut found = Vec::new();
+        let mut seen = BTreeSet::from([key.clone()]);
+        let mut ahead = vec![key.clone()];
+        while let Some(parent) = ahead.pop() {
+            for (child, _) in self.children(parent.as_str()) {
+                if seen.insert(child.clone()) {
+                    found.push(child.clone());
+                    ahead.push(child.clone());
+                }
+            }
+        }
+        found
     }
 
     /// The sessions that a session has started, in the order of their keys.

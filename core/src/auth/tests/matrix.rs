@@ -48,6 +48,7 @@ const METHOD_CELLS: &[(&str, Cell, Cell)] = &[
     ("chat.startup", Cell::Unknown, READ),
     ("chat.abort", WRITE, WRITE),
     ("chat.inject", ADMIN, ADMIN),
+    ("commands.list", Cell::Unknown, READ),
     ("agent", WRITE, WRITE),
     ("agent.wait", WRITE, WRITE),
     ("agent.identity.get", READ, READ),
