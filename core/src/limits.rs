@@ -110,6 +110,8 @@ limits! {
         "Beyond it the oldest waiting system event of a session is dropped.";
     SYSTEM_EVENT_BYTES: "system-event" = 4_096, "bytes", None,
         "A larger `system-event`, members and text together, is refused with `INVALID_REQUEST`.";
+    MODEL_COOLDOWNS: "model-cooldowns" = 1_000, "models", None,
+        "Beyond it the model or key that may be asked again soonest is asked at once.";
     HTTP_HEADER_BYTES: "http-headers" = 16_384, "bytes", None,
         "A larger request head is answered with 431 and closed.";
     HTTP_HEADER_MS: "http-header-time" = 60_000, "ms", None,

@@ -7,6 +7,7 @@ use telson_proto::params::{NoParams, Text};
 use telson_proto::session::{AgentFace, AgentIdentity, AgentModel, AgentRow, AgentsList, ModelsList};
 use telson_proto::{ErrorShape, Protocol};
 
+use super::catalogue::View;
 use crate::auth::{Effect, authorize};
 use crate::gateway::{Answer, Call, Gateway, Reply};
 use crate::ids::AgentId;
@@ -36,15 +37,6 @@ pub(crate) struct ModelsParams {
     view: Option<View>,
     #[serde(default)]
     agent_id: Option<Text>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum View {
-    Default,
-    Configured,
-    ProviderConfig,
-    All,
 }
 
 /// `agents.list`: the default agent first, the rest by id.
@@ -80,7 +72,10 @@ pub(crate) fn models(gateway: &mut Gateway, call: Call<ModelsParams>) -> Answer<
     closed("models.list", call.protocol(), &later)?;
     let models = match call.protocol() {
         Protocol::V3 => gateway.agents.choices(),
-        Protocol::V4 => gateway.agents.detailed_choices(params.view == Some(View::All)),
+        Protocol::V4 => {
+            let view = params.view.unwrap_or_default();
+            gateway.agents.detailed_choices(view, &gateway.providers, gateway.now)
+        }
     };
     Ok(Reply::Ready(ModelsList { models }))
 }

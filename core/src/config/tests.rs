@@ -82,6 +82,8 @@ fn sample(kind: Kind) -> String {
         Kind::Ipv4 => "'127.0.0.1'".to_owned(),
         Kind::Path => "'~/a.log'".to_owned(),
         Kind::Model => "'echo/echo'".to_owned(),
+        Kind::Models => "['echo/echo']".to_owned(),
+        Kind::Amount => "0.25".to_owned(),
         Kind::Origin => "'https://host'".to_owned(),
         Kind::Choices(words) => format!("['{}']", words[0]),
         Kind::Texts => "['a+']".to_owned(),
@@ -423,7 +425,7 @@ fn a_provider_is_read_whole() {
     let text = "{models: {providers: {Local: {baseUrl: 'https://h/v1/', headers: {'X-Key': 'abc'}, authHeader: false,
         models: [{id: 'local/qwen', input: ['text', 'image'], contextWindow: 4096, reasoning: true,
                   compat: {maxTokensField: 'max_completion_tokens'}}]},
-        claude: {baseUrl: 'https://h', api: 'anthropic-messages'}}}}";
+        claude: {baseUrl: 'https://h', api: 'bedrock-converse-stream'}}}}";
     let loaded = read(text).unwrap();
     assert_eq!(loaded.warnings[0].path, "models.providers.claude");
     let settings = loaded.settings(facts(), Some(Secret::new(STRONG))).unwrap();
