@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 use crate::Json;
 use crate::params::{Count, Text};
 
-pub use events::{AgentData, AgentEvent, ChatEvent, ChatMessage, ErrorDetail, Lifecycle, NoUsage, TextBlock};
+pub use events::{
+    AgentData, AgentEvent, ChatEvent, ChatMessage, CompactionActivity, ErrorDetail, Lifecycle, NoUsage,
+    TextBlock, ToolActivity,
+};
 
 /// The parameters of `chat.send`.
 #[derive(Clone, Debug, Deserialize)]

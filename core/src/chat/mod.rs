@@ -15,8 +15,8 @@ mod tests;
 
 use std::time::Duration;
 
-use telson_proto::ErrorShape;
 use telson_proto::params::Text;
+use telson_proto::{ErrorShape, Scope};
 
 use crate::auth::Principal;
 use crate::gateway::Gateway;
@@ -45,7 +45,12 @@ fn session_named(
 
 /// Whose run it is that this request starts or ends.
 fn owner(principal: &Principal, ticket: &Ticket) -> Owner {
-    Owner { conn: ticket.conn, device: principal.device.clone(), protocol: principal.protocol }
+    Owner {
+        conn: ticket.conn,
+        device: principal.device.clone(),
+        protocol: principal.protocol,
+        admin: principal.scopes.grants(Scope::Admin, principal.protocol),
+    }
 }
 
 /// A timeout in the given unit; absent and 0 are the default. No run needs more than 30 days.

@@ -13,7 +13,7 @@ use crate::limits::length;
 use crate::providers::known;
 use crate::sessions::keys::normalise_agent;
 use crate::settings::{
-    AgentProfile, AgentSettings, AuthMode, AuthSettings, Identity, LimitSettings, ModelRef,
+    AgentProfile, AgentSettings, AuthMode, AuthSettings, Identity, LimitSettings, ModelRef, QueueSettings,
 };
 
 pub(super) fn text(node: &Node, path: &str) -> Option<String> {
@@ -98,6 +98,7 @@ pub(super) fn agents(root: &Node, check: &mut Check<'_>) -> AgentSettings {
         allowed_models: allowed(defaults, check),
         model_thinking: model_thinking(defaults),
         context_tokens: count(defaults, "contextTokens"),
+        queue: QueueSettings::default(),
     }
 }
 

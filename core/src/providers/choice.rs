@@ -49,6 +49,11 @@ impl Chain {
         self.asked.clone()
     }
 
+    /// Who is asked at present.
+    pub(crate) fn present(&self) -> Option<&Candidate> {
+        self.asked.as_ref()
+    }
+
     /// The candidate to ask after the present one has failed; `None` when the failure is the question's own, or
     /// nobody is left. Whoever would fail in the same way is passed over.
     pub(crate) fn after(&mut self, error: &ModelError) -> Option<Candidate> {

@@ -291,6 +291,17 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
+    /// The tokens of two calls.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            input: self.input.saturating_add(other.input),
+            output: self.output.saturating_add(other.output),
+            cache_read: self.cache_read.saturating_add(other.cache_read),
+            cache_write: self.cache_write.saturating_add(other.cache_write),
+            total: self.total.saturating_add(other.total),
+        }
+    }
+
     /// The size of the prompt, which is what fills a context window.
     pub(crate) fn prompt(&self) -> u64 {
         self.input.saturating_add(self.cache_read).saturating_add(self.cache_write)

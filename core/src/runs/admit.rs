@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use telson_proto::chat::{AgentAccepted, AgentDone, ChatAck};
 use telson_proto::{ErrorShape, Json, Protocol};
 
@@ -12,13 +12,14 @@ use crate::ids::{AgentId, RunId, SessionKey};
 use crate::messages::Outcome;
 use crate::providers::ErrorKind;
 use crate::sessions::{Reason, SessionEntry};
-use crate::store::{Op, OpenRun, StoreError};
+use crate::store::{Op, OpenRun, StoreError, TranscriptEntry};
 
 use super::events::Voice;
-use super::lanes::Kind;
 use super::result::RunResult;
+use super::saying::Saying;
 use super::settle::End;
-use super::{Ask, Asker, Family, Owner, Run, Stage};
+use super::talk::Talk;
+use super::{Ask, Asker, Family, Owner, Purpose, Run, Stage, record};
 
 /// What an interrupted run's repeat is told, should this process not live to tell more.
 const INTERRUPTED: &str =
@@ -85,25 +86,21 @@ impl Gateway {
         let Admission { run, key, agent, family, owner, asker, ask, edit, .. } = admission;
         let now = self.now;
         let created = self.sessions.ensure(now, &mut self.entropy, &key);
-        let message = user_message(&run, &ask, now.wall);
-        let line = self.sessions.append(now, &mut self.entropy, &key, message, Some(run.clone()));
-        let words = ask.text.clone();
-        self.sessions.edit(now, &key, |entry| {
-            edit(entry);
-            entry.note_message(now.wall, "user", &words);
-        });
-        let Some(line) = line else {
+        let line = self.users_line(&run, &key, &ask, edit);
+        let Some((session, seq)) =
+            self.sessions.get(&key).map(|session| (session.id.clone(), session.last_seq))
+        else {
             let error = ErrorShape::unavailable(format!("session {key} could not be made"));
             return self.refuse_asker(&run, family, asker, error);
         };
-        let (session, seq) = (line.session.clone(), line.seq);
         let open = OpenRun {
             run: run.clone(),
             session_key: key.clone(),
             answer_key: answer_key.to_owned(),
             at: now.wall,
         };
-        let mut ops = vec![Op::AppendEntry(line), Op::OpenRun(open)];
+        let mut ops: Vec<Op> = line.map(Op::AppendEntry).into_iter().collect();
+        ops.push(Op::OpenRun(open));
         if family != Family::Inner {
             ops.extend(self.answers.record(answer_key, &interrupted(family, &run), now));
         }
@@ -125,7 +122,9 @@ impl Gateway {
                 stage: Stage::Admitting,
                 cut: None,
                 voice,
-                thoughts: String::new(),
+                talk: Talk::default(),
+                saying: Saying::default(),
+                loud: false,
                 model,
                 api: "",
                 collected: BTreeSet::new(),
@@ -137,6 +136,29 @@ impl Gateway {
             Ok(()) => gateway.admitted(&run, seq, reason),
             Err(error) => gateway.not_admitted(&run, error),
         });
+    }
+
+    /// Adds the user's words to the transcript. The instructions for a compaction are no part of it.
+    fn users_line(
+        &mut self,
+        run: &RunId,
+        key: &SessionKey,
+        ask: &Ask,
+        edit: Box<dyn FnOnce(&mut SessionEntry) + Send>,
+    ) -> Option<TranscriptEntry> {
+        let now = self.now;
+        if ask.purpose == Purpose::Compact {
+            self.sessions.edit_quietly(key, edit);
+            return None;
+        }
+        let message = record::user(run, ask, now.wall);
+        let line = self.sessions.append(now, &mut self.entropy, key, message, Some(run.clone()));
+        let words = ask.text.clone();
+        self.sessions.edit(now, key, |entry| {
+            edit(entry);
+            entry.note_message(now.wall, "user", &words);
+        });
+        line
     }
 
     /// The user's words are stored: the run is acknowledged and takes its place in the lane.
@@ -162,12 +184,7 @@ impl Gateway {
             // A command is answered at once, also while the session is busy.
             return self.end_run(id, End::Replied { text });
         }
-        let kind = match family {
-            Family::Chat => Kind::Collects,
-            Family::Agent | Family::Inner => Kind::Alone,
-        };
-        self.runs.lanes.enter(&key, id.clone(), kind);
-        self.start_turns();
+        self.queue_run(id);
     }
 
     /// The user's words could not be stored: there never was a run.
@@ -234,20 +251,4 @@ pub(super) fn failed(family: Family, run: &RunId, error: ErrorShape) -> Outcome 
         }
     };
     Outcome { payload: Some(payload), error: Some(error) }
-}
-
-/// The user's words as the transcript keeps them. `idempotencyKey` is how clients know their own message
-/// again (spec 06 §5.2).
-fn user_message(run: &RunId, ask: &Ask, at: u64) -> Json {
-    let mut content: Vec<Value> = Vec::with_capacity(1 + ask.images.len());
-    if !ask.text.is_empty() {
-        content.push(json!({"type": "text", "text": ask.text}));
-    }
-    content.extend(
-        ask.images
-            .iter()
-            .map(|image| json!({"type": "image", "data": &*image.base64, "mimeType": image.mime})),
-    );
-    let key = format!("{run}:user");
-    Json::of(&json!({"role": "user", "content": content, "timestamp": at, "idempotencyKey": key}))
 }

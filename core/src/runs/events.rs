@@ -42,6 +42,8 @@ pub(super) struct Voice {
     v4_at: Option<Duration>,
     /// How much of the text has gone out in deltas of protocol 4.
     v4_told: usize,
+    /// Whether the next delta of protocol 4 replaces what earlier messages of the run have left on the screen.
+    v4_replaces: bool,
 }
 
 /// How a run ends, as clients hear it.
@@ -78,10 +80,11 @@ impl Voice {
             v3_at: None,
             v4_at: None,
             v4_told: 0,
+            v4_replaces: false,
         }
     }
 
-    /// The text so far.
+    /// The text of the current message so far.
     pub(super) fn text(&self) -> &str {
         &self.text
     }
@@ -116,6 +119,17 @@ impl Voice {
             events.extend(self.assistant(now));
         }
         events.extend(self.delta(now, due));
+        events
+    }
+
+    /// A message of the assistant is complete and another will follow: what was held back, and then the text
+    /// starts again. The next one is heard at once [C-21].
+    pub(super) fn begin_message(&mut self, now: Now) -> Vec<Publish> {
+        let events = if self.visible().is_some() { self.flush(now) } else { Vec::new() };
+        self.v4_replaces |= self.v4_told > 0;
+        self.text.clear();
+        (self.told, self.v4_told) = (0, 0);
+        (self.v3_at, self.v4_at) = (None, None);
         events
     }
 
@@ -185,6 +199,7 @@ impl Voice {
         let v4 = due.v4.then(|| {
             event.agent_id = Some(self.agent.as_str());
             event.delta_text = Some(&self.text[self.v4_told..]);
+            event.replace = self.v4_replaces;
             Json::of(&event)
         });
         if due.v3 {
@@ -193,6 +208,7 @@ impl Voice {
         if due.v4 {
             self.v4_at = Some(now.mono);
             self.v4_told = self.text.len();
+            self.v4_replaces = false;
         }
         Some(Publish { droppable: true, ..self.publish(EventName::Chat, v3, v4) })
     }
@@ -268,7 +284,7 @@ impl Voice {
         ChatEvent::new(self.key.as_str(), self.run.as_str(), self.seq, state)
     }
 
-    fn agent_event(
+    pub(super) fn agent_event(
         &mut self,
         now: Now,
         stream: &'static str,

@@ -6,20 +6,29 @@
 //! terminal event. If it cannot be stored the run ends in an error all the same: nothing hangs.
 //!
 //! ```text
-//! Admitting → Waiting → Loading → Streaming → Settling → gone
+//! Admitting → Waiting → Loading → Streaming ⇄ Calling → Settling → gone
 //! ```
 //!
-//! A run is tied to no connection. An abort reaches it in every stage but the last.
+//! A model that asks for tools is called again with their results, until it answers (`Streaming → Calling →
+//! Streaming`). A run is tied to no connection. An abort reaches it in every stage but the last.
 
 mod abort;
+mod activity;
 mod admit;
+mod choice;
+mod compact;
 mod context;
 mod events;
 mod lanes;
 mod memory;
+mod queue;
+mod record;
 mod result;
+mod rounds;
+mod saying;
 mod settle;
 mod stream;
+mod talk;
 mod turn;
 
 #[cfg(test)]
@@ -35,23 +44,28 @@ use crate::ids::{AgentId, CallId, ConnId, DeviceId, FetchId, HttpId, RunId, Sess
 use crate::limits;
 use crate::providers::ModelStream;
 use crate::providers::request::{Image, Sampling, ToolChoice};
-use crate::settings::{AgentSettings, ModelRef};
+use crate::settings::{AgentSettings, ModelRef, QueueMode};
 use crate::time::{Now, earliest};
 use crate::tools::ToolSpec;
 
 pub(crate) use admit::Admission;
+pub(crate) use compact::ROLE as COMPACTION;
 pub(crate) use memory::{Ended, Wait, timed_out};
+pub(crate) use record::STEERED;
 pub(crate) use result::{RunFailure, RunResult};
 
+use compact::Compacting;
 use events::Voice;
-use lanes::Lanes;
+use lanes::{Lanes, Widths};
 use memory::{Memory, Waits};
+use saying::Saying;
+use talk::{Round, Talk};
 
 /// The runs. See the [module documentation](self).
 pub struct Runs {
     open: BTreeMap<RunId, Run>,
     lanes: Lanes,
-    /// Those that load or stream.
+    /// Those that load, stream or wait for tools.
     active: BTreeSet<RunId>,
     memory: Memory,
     waits: Waits,
@@ -115,12 +129,14 @@ pub(crate) struct Owner {
     pub(crate) conn: ConnId,
     pub(crate) device: Option<DeviceId>,
     pub(crate) protocol: Protocol,
+    /// Whether the tools that change the gateway itself may be used.
+    pub(crate) admin: bool,
 }
 
 impl Owner {
     /// The gateway itself: no connection may abort the run as its own.
     pub(crate) fn inner() -> Self {
-        Self { conn: ConnId(0), device: None, protocol: Protocol::V4 }
+        Self { conn: ConnId(0), device: None, protocol: Protocol::V4, admin: false }
     }
 
     /// Whether the two are the same connection or the same device.
@@ -129,9 +145,20 @@ impl Owner {
     }
 }
 
+/// What a run is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To answer the user.
+    #[default]
+    Answer,
+    /// To sum up the conversation; its words are instructions for that and no part of the conversation.
+    Compact,
+}
+
 /// What a run is asked.
 #[derive(Clone, Debug)]
 pub(crate) struct Ask {
+    pub(crate) purpose: Purpose,
     pub(crate) text: String,
     pub(crate) images: Vec<Image>,
     /// The thinking level of this turn.
@@ -149,12 +176,17 @@ pub(crate) struct Ask {
     /// The most tokens of an answer.
     pub(crate) max_tokens: Option<u64>,
     pub(crate) sampling: Sampling,
+    /// What the message does while its session is busy; the session's rule when `None`.
+    pub(crate) queue: Option<QueueMode>,
+    /// The lane; by the session when `None`.
+    pub(crate) lane: Option<String>,
 }
 
 impl Ask {
     /// Words, and everything else as usual.
     pub(crate) fn words(text: impl Into<String>, timeout: Duration) -> Self {
         Self {
+            purpose: Purpose::Answer,
             text: text.into(),
             images: Vec::new(),
             thinking: None,
@@ -166,6 +198,8 @@ impl Ask {
             tool_choice: ToolChoice::Auto,
             max_tokens: None,
             sampling: Sampling::default(),
+            queue: None,
+            lane: None,
         }
     }
 }
@@ -185,7 +219,11 @@ pub(crate) struct Run {
     /// An abort that came before the admission was stored.
     cut: Option<String>,
     voice: Voice,
-    thoughts: String,
+    talk: Talk,
+    /// The answer that the model is giving.
+    saying: Saying,
+    /// Whether tools are heard on protocol 3.
+    loud: bool,
     model: ModelRef,
     api: &'static str,
     /// The runs whose words this one answers too.
@@ -206,6 +244,10 @@ enum Stage {
         stream: ModelStream,
         fetch: Option<FetchId>,
     },
+    /// Tools are at work.
+    Calling(Round),
+    /// The older part of the conversation is being summed up.
+    Compacting(Box<Compacting>),
     /// The answer is on its way to the store.
     Settling,
 }
@@ -242,8 +284,13 @@ impl Run {
     }
 
     fn next_deadline(&self) -> Option<Duration> {
-        let Stage::Streaming { stream, .. } = &self.stage else { return None };
-        earliest(earliest(stream.next_deadline(), self.voice.next_deadline()), self.deadline)
+        let stage = match &self.stage {
+            Stage::Streaming { stream, .. } => stream.next_deadline(),
+            Stage::Compacting(compacting) => compacting.stream.next_deadline(),
+            Stage::Calling(_) => None,
+            _ => return None,
+        };
+        earliest(earliest(stage, self.voice.next_deadline()), self.deadline)
     }
 }
 
@@ -252,7 +299,10 @@ impl Runs {
     pub(crate) fn new(settings: &AgentSettings) -> Self {
         Self {
             open: BTreeMap::new(),
-            lanes: Lanes::new(settings.max_concurrent),
+            lanes: Lanes::new(Widths {
+                main: settings.max_concurrent,
+                subagent: limits::length(limits::SUBAGENTS_ACTIVE),
+            }),
             active: BTreeSet::new(),
             memory: Memory::default(),
             waits: Waits::default(),
@@ -264,7 +314,7 @@ impl Runs {
     /// When [`Gateway::run_timeouts`] has something to do.
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
         let runs = self.active.iter().filter_map(|run| self.open.get(run)?.next_deadline()).min();
-        earliest(runs, self.waits.next_deadline())
+        earliest(earliest(runs, self.waits.next_deadline()), self.lanes.next_deadline())
     }
 
     /// How many runs are admitted and have not ended.

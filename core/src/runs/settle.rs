@@ -1,6 +1,5 @@
 //! The end of a run: the answer is stored, then everyone hears of it, once (spec 02 §9.4, §11) [C-22, C-26].
 
-use serde_json::{Value, json};
 use telson_proto::chat::{
     AgentDone, AgentMeta, AgentMetaModel, AgentPayload, AgentResult, ChatAck, ChatMessage, RunUsage,
 };
@@ -9,7 +8,7 @@ use telson_proto::{ErrorShape, Json, Protocol};
 use crate::gateway::Gateway;
 use crate::ids::RunId;
 use crate::messages::Outcome;
-use crate::providers::{ErrorKind, ModelError, StopReason, Usage};
+use crate::providers::{ErrorKind, ModelError, Providers, StopReason, Usage};
 use crate::sessions::{Reason, RunStatus};
 use crate::settings::ModelRef;
 use crate::store::{Op, StoreError};
@@ -19,8 +18,9 @@ use super::admit::failed;
 use super::events::Ending;
 use super::memory::{Ended, How};
 use super::result::{RunFailure, RunResult};
+use super::talk::Round;
 use super::turn::store_failed;
-use super::{Asker, Family, Run, Stage};
+use super::{Asker, Family, Purpose, Run, Stage, record};
 
 /// How a run ends.
 #[derive(Debug)]
@@ -39,6 +39,8 @@ pub(super) enum End {
     Replied {
         text: String,
     },
+    /// The conversation is summed up, or there was nothing to sum up.
+    Compacted,
 }
 
 impl Gateway {
@@ -47,14 +49,26 @@ impl Gateway {
         let Some(run) = self.runs.open.get_mut(id).filter(|run| !run.is_settling()) else { return };
         let stage = std::mem::replace(&mut run.stage, Stage::Settling);
         let key = run.key.clone();
+        let mut unfinished = None;
         match stage {
             Stage::Streaming { fetch: Some(fetch), .. } => self.abort_fetch(fetch),
             Stage::Waiting => {
                 self.runs.lanes.withdraw(&key, id);
             }
+            Stage::Compacting(compacting) => {
+                if let Some(fetch) = compacting.fetch {
+                    self.abort_fetch(fetch);
+                }
+            }
+            Stage::Calling(round) => {
+                for call in round.pending.keys() {
+                    self.abort_tool(*call);
+                }
+                unfinished = Some(round);
+            }
             _ => {}
         }
-        let ops = self.last_ops(id, &end);
+        let ops = self.last_ops(id, &end, unfinished);
         let id = id.clone();
         let then = move |gateway: &mut Self, stored: Result<(), StoreError>| match stored {
             Ok(()) => gateway.close_run(&id, &end),
@@ -68,13 +82,17 @@ impl Gateway {
     }
 
     /// What is stored at the end of a run, beside the session's row.
-    fn last_ops(&mut self, id: &RunId, end: &End) -> Vec<Op> {
+    fn last_ops(&mut self, id: &RunId, end: &End, unfinished: Option<Round>) -> Vec<Op> {
         let now = self.now;
         let mut ops = Vec::new();
         let Some(run) = self.runs.open.get(id) else { return ops };
         let current = self.sessions.get(&run.key).is_some_and(|session| session.id == run.session);
         if current {
-            if let Some(message) = assistant_message(run, end, now) {
+            let results = unfinished.map(|round| round.results(CUT_SHORT)).unwrap_or_default();
+            let results = results.iter().map(|(call, outcome)| record::tool_result(call, outcome, now.wall));
+            for message in
+                results.chain(assistant_message(run, end, &self.providers, now)).collect::<Vec<_>>()
+            {
                 let line = self.sessions.append(now, &mut self.entropy, &run.key, message, Some(id.clone()));
                 ops.extend(line.map(Op::AppendEntry));
             }
@@ -84,6 +102,7 @@ impl Gateway {
                 End::Replied { text } => Some(text.clone()),
                 _ => run.voice.visible().map(str::to_owned),
             };
+            let (usage, prompt) = (run.talk.usage, run.talk.prompt);
             let (provider, model) = (run.model.provider.clone(), run.model.model.clone());
             self.sessions.edit(now, &run.key, |entry| {
                 if let Some(text) = &text {
@@ -95,8 +114,8 @@ impl Gateway {
                     entry.context_tokens = context;
                     entry.system_sent = Some(true);
                 }
-                if let End::Done { usage: Some(usage), .. } = end {
-                    entry.add_usage(usage.input, usage.output, Some(usage.prompt()));
+                if let Some(usage) = usage {
+                    entry.add_usage(usage.input, usage.output, prompt);
                 }
             });
             self.sessions.note_run_end(now, &run.key, id, status(end));
@@ -115,8 +134,11 @@ impl Gateway {
         let now = self.now;
         self.sessions.run_closed(&run.key, id);
         tracing::debug!(target: "gateway", run = %id, session = %run.key, end = word(end), "run ended");
-        for event in run.voice.finish(now, ending(end, &run.model)) {
-            self.publish(event);
+        // A compaction is no turn of the conversation: its own events say what it did.
+        if run.ask.purpose == Purpose::Answer {
+            for event in run.voice.finish(now, ending(end, &run.model)) {
+                self.publish(event);
+            }
         }
         let outcome = outcome(&run, end, now);
         let mut tickets = self.answers.finish(&run.family.answer_key(id), outcome.clone(), now);
@@ -150,12 +172,13 @@ fn word(end: &End) -> &'static str {
         End::Failed(_) => "failed",
         End::Collected => "collected",
         End::Replied { .. } => "replied",
+        End::Compacted => "compacted",
     }
 }
 
 fn status(end: &End) -> RunStatus {
     match end {
-        End::Done { .. } | End::Collected | End::Replied { .. } => RunStatus::Done,
+        End::Done { .. } | End::Collected | End::Replied { .. } | End::Compacted => RunStatus::Done,
         End::Aborted { reason } if reason == "timeout" => RunStatus::Timeout,
         End::Aborted { .. } => RunStatus::Killed,
         End::Failed(_) => RunStatus::Failed,
@@ -167,7 +190,7 @@ fn ending<'a>(end: &'a End, model: &'a ModelRef) -> Ending<'a> {
         End::Done { stop_reason, .. } => Ending::Done { stop_reason: stop_reason.as_str() },
         End::Aborted { reason } => Ending::Aborted { reason },
         End::Failed(error) => Ending::Failed { error, model },
-        End::Collected => Ending::Collected,
+        End::Collected | End::Compacted => Ending::Collected,
         End::Replied { text } => Ending::Replied { text },
     }
 }
@@ -175,7 +198,7 @@ fn ending<'a>(end: &'a End, model: &'a ModelRef) -> Ending<'a> {
 fn how(end: &End) -> How {
     match end {
         End::Done { stop_reason, .. } => How::Done { stop_reason: stop_reason.as_str() },
-        End::Collected | End::Replied { .. } => How::Done { stop_reason: "stop" },
+        End::Collected | End::Compacted | End::Replied { .. } => How::Done { stop_reason: "stop" },
         End::Aborted { reason } => How::Aborted { reason: reason.clone() },
         End::Failed(error) => How::Failed { error: error.message.clone() },
     }
@@ -209,26 +232,22 @@ fn outcome(run: &Run, end: &End, now: Now) -> Outcome {
 
 /// The end as the asker gets it.
 fn result(run: &Run, end: &End) -> RunResult {
-    let (stop_reason, usage, failure) = match end {
-        End::Done { stop_reason, usage } => (stop_reason.as_str(), *usage, None),
+    let (stop_reason, failure) = match end {
+        End::Done { stop_reason, .. } => (stop_reason.as_str(), None),
         End::Aborted { reason } => {
             let kind = if reason == "timeout" { ErrorKind::Timeout } else { ErrorKind::Unknown };
             let message = format!("the run was aborted ({reason})");
-            ("aborted", None, Some(RunFailure { kind, message }))
+            ("aborted", Some(RunFailure { kind, message }))
         }
         End::Failed(error) => {
-            ("error", None, Some(RunFailure { kind: error.kind, message: error.message.clone() }))
+            ("error", Some(RunFailure { kind: error.kind, message: error.message.clone() }))
         }
-        End::Collected | End::Replied { .. } => ("stop", None, None),
-    };
-    let text = match end {
-        End::Replied { text } => Some(text.clone()),
-        _ => run.voice.visible().map(str::to_owned),
+        End::Collected | End::Compacted | End::Replied { .. } => ("stop", None),
     };
     RunResult {
-        texts: text.into_iter().collect(),
-        client_calls: Vec::new(),
-        usage,
+        texts: texts(run, end).map(str::to_owned).collect(),
+        client_calls: run.talk.client_calls.clone(),
+        usage: run.talk.usage,
         stop_reason,
         failure,
         model: run.model.clone(),
@@ -236,11 +255,20 @@ fn result(run: &Run, end: &End) -> RunResult {
     }
 }
 
+/// Everything that people should see of a run, message by message.
+fn texts<'a>(run: &'a Run, end: &'a End) -> impl Iterator<Item = &'a str> {
+    let last = match end {
+        End::Replied { text } => Some(text.as_str()),
+        _ => run.voice.visible(),
+    };
+    run.talk.texts.iter().map(String::as_str).chain(last)
+}
+
 fn agent_result(run: &Run, end: &End, now: Now) -> Json {
-    let (aborted, stop_reason, usage) = match end {
-        End::Aborted { reason } => (true, reason.as_str(), None),
-        End::Done { stop_reason, usage } => (false, stop_reason.as_str(), *usage),
-        End::Failed(_) | End::Collected | End::Replied { .. } => (false, "stop", None),
+    let (aborted, stop_reason) = match end {
+        End::Aborted { reason } => (true, reason.as_str()),
+        End::Done { stop_reason, .. } => (false, stop_reason.as_str()),
+        End::Failed(_) | End::Collected | End::Compacted | End::Replied { .. } => (false, "stop"),
     };
     let began = run.voice.started_at().unwrap_or(now.wall);
     Json::of(&AgentDone {
@@ -248,12 +276,7 @@ fn agent_result(run: &Run, end: &End, now: Now) -> Json {
         status: "ok",
         summary: if aborted { "aborted" } else { "completed" },
         result: Some(AgentResult {
-            payloads: run
-                .voice
-                .visible()
-                .map(|text| AgentPayload { text, media_url: None })
-                .into_iter()
-                .collect(),
+            payloads: texts(run, end).map(|text| AgentPayload { text, media_url: None }).collect(),
             meta: AgentMeta {
                 duration_ms: now.wall.saturating_sub(began),
                 aborted,
@@ -262,7 +285,7 @@ fn agent_result(run: &Run, end: &End, now: Now) -> Json {
                     session_id: run.session.as_str(),
                     provider: &run.model.provider,
                     model: &run.model.model,
-                    usage: usage.map(|usage| RunUsage {
+                    usage: run.talk.usage.map(|usage| RunUsage {
                         input: usage.input,
                         output: usage.output,
                         cache_read: usage.cache_read,
@@ -275,46 +298,22 @@ fn agent_result(run: &Run, end: &End, now: Now) -> Json {
     })
 }
 
-/// The answer as the transcript keeps it; `None` when there is nothing to keep. The partial text of an abort
-/// is kept too [C-28], and so is an error without any text.
-fn assistant_message(run: &Run, end: &End, now: Now) -> Option<Json> {
-    let text = run.voice.text();
+/// What the model is told of a tool whose run was cut short.
+const CUT_SHORT: &str = "Given up: the run was cut short.";
+
+/// The last answer as the transcript keeps it; `None` when there is nothing to keep. The partial text of an
+/// abort is kept too [C-28], and so is an error without any text.
+fn assistant_message(run: &Run, end: &End, providers: &Providers, now: Now) -> Option<Json> {
     let (stop_reason, usage, error) = match end {
         End::Done { stop_reason, usage } => (stop_reason.as_str(), *usage, None),
         End::Aborted { .. } => ("aborted", None, None),
         End::Failed(error) => ("error", None, Some(error.message.as_str())),
-        End::Collected => return None,
+        End::Collected | End::Compacted => return None,
         End::Replied { text } => return Some(Json::of(&ChatMessage::injected(text, now.wall))),
     };
-    if text.trim().is_empty() && error.is_none() {
+    if run.ask.purpose == Purpose::Compact || (run.saying.is_empty() && error.is_none()) {
         return None;
     }
-    let mut content: Vec<Value> = Vec::new();
-    if !run.thoughts.is_empty() {
-        content.push(json!({"type": "thinking", "thinking": run.thoughts}));
-    }
-    if !text.is_empty() {
-        content.push(json!({"type": "text", "text": text}));
-    }
-    let usage = usage.unwrap_or_default();
-    let mut message = json!({
-        "role": "assistant",
-        "content": content,
-        "api": run.api,
-        "provider": run.model.provider,
-        "model": run.model.model,
-        "usage": {
-            "input": usage.input,
-            "output": usage.output,
-            "cacheRead": usage.cache_read,
-            "cacheWrite": usage.cache_write,
-            "totalTokens": usage.total,
-        },
-        "stopReason": stop_reason,
-        "timestamp": now.wall,
-    });
-    if let Some(error) = error {
-        message["errorMessage"] = error.into();
-    }
-    Some(Json::of(&message))
+    let cost = usage.and_then(|usage| providers.cost(&run.model, &usage));
+    Some(Json::of(&record::assistant(run, &run.saying, stop_reason, (usage, cost), error, now.wall)))
 }

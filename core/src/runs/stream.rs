@@ -2,7 +2,7 @@
 
 use crate::fetch::FetchEvent;
 use crate::gateway::Gateway;
-use crate::ids::RunId;
+use crate::ids::{FetchId, RunId};
 use crate::messages::Outcome;
 use crate::providers::ModelEvent;
 
@@ -10,14 +10,18 @@ use super::memory::timed_out;
 use super::settle::End;
 use super::{Asker, Run, Stage};
 
-/// The longest thoughts that are kept, in bytes.
-const MAX_THOUGHT_BYTES: usize = 64 * 1024;
-
 impl Gateway {
     /// A run's outbound request has moved.
-    pub(crate) fn run_fetched(&mut self, id: &RunId, event: FetchEvent) {
+    pub(crate) fn run_fetched(&mut self, id: &RunId, fetched: FetchId, event: FetchEvent) {
         let Some(run) = self.runs.open.get_mut(id) else { return };
-        let Stage::Streaming { stream, fetch } = &mut run.stage else { return };
+        let (stream, fetch) = match &mut run.stage {
+            Stage::Streaming { stream, fetch } => (stream, fetch),
+            Stage::Compacting(compacting) => (&mut compacting.stream, &mut compacting.fetch),
+            _ => return,
+        };
+        if *fetch != Some(fetched) {
+            return;
+        }
         if matches!(event, FetchEvent::End | FetchEvent::Failed(_)) {
             *fetch = None;
         }
@@ -38,6 +42,7 @@ impl Gateway {
         for id in due {
             self.run_timeout(&id);
         }
+        self.start_turns();
         for (run, wait) in self.runs.waits.expired(now) {
             self.reply(wait.ticket, Outcome::ok(timed_out(&run)));
         }
@@ -46,11 +51,14 @@ impl Gateway {
     fn run_timeout(&mut self, id: &RunId) {
         let now = self.now;
         let Some(run) = self.runs.open.get_mut(id) else { return };
-        let Stage::Streaming { stream, .. } = &mut run.stage else { return };
         if run.deadline.is_some_and(|deadline| deadline <= now.mono) {
             return self.end_run(id, End::Aborted { reason: "timeout".to_owned() });
         }
-        let said = stream.timeout(now.mono);
+        let said = match &mut run.stage {
+            Stage::Streaming { stream, .. } => stream.timeout(now.mono),
+            Stage::Compacting(compacting) => compacting.stream.timeout(now.mono),
+            _ => Vec::new(),
+        };
         let held_back = run.voice.timeout(now);
         for event in held_back {
             self.publish(event);
@@ -60,20 +68,15 @@ impl Gateway {
 
     /// The model has said something. Words that came together go out together.
     fn model_said(&mut self, id: &RunId, said: Vec<ModelEvent>) {
+        if self.runs.open.get(id).is_some_and(|run| matches!(run.stage, Stage::Compacting(_))) {
+            return self.summary_said(id, said);
+        }
         let mut words = String::new();
-        let mut end = None;
         let Some(run) = self.runs.open.get_mut(id) else { return };
-        for event in said {
-            match event {
-                ModelEvent::Text(text) => words.push_str(&text),
-                ModelEvent::Thinking(text) => {
-                    if run.thoughts.len() + text.len() <= MAX_THOUGHT_BYTES {
-                        run.thoughts.push_str(&text);
-                    }
-                }
-                ModelEvent::Signature(_) | ModelEvent::ToolCall(_) => {}
-                ModelEvent::Done { stop_reason, usage } => end = Some(End::Done { stop_reason, usage }),
-                ModelEvent::Failed(error) => end = Some(End::Failed(error)),
+        for event in &said {
+            run.saying.hear(event, run.api);
+            if let ModelEvent::Text(text) = event {
+                words.push_str(text);
             }
         }
         if !words.is_empty() {
@@ -85,8 +88,10 @@ impl Gateway {
                 self.api_run_said(request, id, &words);
             }
         }
-        if let Some(end) = end {
-            self.end_run(id, end);
+        match said.into_iter().next_back() {
+            Some(ModelEvent::Done { stop_reason, usage }) => self.answer_over(id, stop_reason, usage),
+            Some(ModelEvent::Failed(error)) => self.call_failed(id, error),
+            _ => {}
         }
     }
 }

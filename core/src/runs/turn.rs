@@ -4,22 +4,25 @@ use telson_proto::{ErrorShape, Json};
 
 use crate::gateway::{Fetcher, Gateway};
 use crate::ids::RunId;
+use crate::limits;
 use crate::messages::Outcome;
-use crate::providers::request::{Block, Message, ModelRequest, Role};
+use crate::providers::request::{Block, Message, ModelRequest, Role, ToolChoice};
 use crate::providers::{ErrorKind, ModelError};
 use crate::store::{Loaded, Op, Query, StoreError};
 
+use super::compact::is_too_large;
 use super::context;
 use super::lanes::Turn;
 use super::settle::End;
-use super::{Family, Stage};
+use super::{Family, Purpose, Run, Stage};
 
 /// At most this many entries of a transcript go into a prompt.
 const MAX_ENTRIES: usize = 1_000;
-/// Bytes of transcript for each token of the context. Words take about four; the rest is room for the answer.
-const BYTES_PER_TOKEN: u64 = 3;
+/// Bytes of transcript for each token of the context. Words take about four: a conversation that is too large is
+/// seen to be so, and summed up.
+const BYTES_PER_TOKEN: u64 = 5;
 /// The context that is assumed of a model of unknown size.
-const DEFAULT_CONTEXT: u64 = 32_768;
+pub(super) const DEFAULT_CONTEXT: u64 = 32_768;
 /// Bounds for the bytes of transcript that are loaded. Images count, so the upper one is generous.
 const MIN_BYTES: u64 = 16 * 1024;
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -27,7 +30,7 @@ const MAX_BYTES: u64 = 16 * 1024 * 1024;
 impl Gateway {
     /// Starts every turn for which there is a place.
     pub(super) fn start_turns(&mut self) {
-        while let Some(turn) = self.runs.lanes.next() {
+        while let Some(turn) = self.runs.lanes.next(self.now.mono) {
             self.start_turn(turn);
         }
     }
@@ -114,26 +117,80 @@ impl Gateway {
         let ours = |run: &RunId| run == id || self.runs.open.get(run).is_some_and(|run| !run.has_begun());
         let collected = self.runs.open.get(id).map(|run| run.collected.clone()).unwrap_or_default();
         let history = context::history(&entries, |run| ours(run) || collected.contains(run));
-        // The choice counts that holds when the turn begins.
-        if let Some(run) = self.runs.open.get_mut(id) {
-            run.model = match &run.ask.model {
-                Some(model) => model.clone(),
-                None => self.agents.model_of(&run.agent, self.sessions.entry(&run.key)),
-            };
-        }
-        let request = self.turn_request(id, history);
+        self.prepare(id, history);
         let Some(run) = self.runs.open.get_mut(id) else { return };
-        let (stream, fetch) = match self.providers.start(self.now.mono, &run.model, &request) {
-            Ok(started) => started,
-            Err(error) => return self.end_run(id, End::Failed(error)),
-        };
-        run.api = stream.api();
+        if run.ask.purpose == Purpose::Compact {
+            if !self.compact_talk(id) {
+                self.end_run(id, End::Compacted);
+            }
+            return;
+        }
         run.deadline = Some(self.now.mono + run.ask.timeout);
-        run.stage = Stage::Streaming { stream, fetch: None };
         let started = run.voice.start(self.now);
-        let key = run.key.clone();
+        let (key, model) = (run.key.clone(), run.model.clone());
         self.publish(started);
         self.announce_session(&key, crate::sessions::Reason::RunStarted, Some(id));
+        let window = self.window_of(&model);
+        let is_large = self.runs.open.get(id).is_some_and(|run| is_too_large(&run.talk.messages, window));
+        if !(is_large && self.compact_talk(id)) {
+            self.call_model(id);
+        }
+    }
+
+    /// What holds for the whole run is settled when its turn begins: model, system prompt, tools.
+    fn prepare(&mut self, id: &RunId, history: Vec<context::Line>) {
+        let Some(run) = self.runs.open.get(id) else { return };
+        let model = match &run.ask.model {
+            Some(model) => model.clone(),
+            None => self.agents.model_of(&run.agent, self.sessions.entry(&run.key)),
+        };
+        let entry = self.sessions.entry(&run.key);
+        let verbose = entry.and_then(|entry| entry.verbose_level.as_deref());
+        let verbose = verbose.or(self.settings.agents.verbose_default.as_deref());
+        // `full` shows tools too [C-20].
+        let loud = matches!(verbose, Some("on" | "full"));
+        let mut tools = self.tools_for(&run.tool_context(""));
+        tools.extend(run.ask.client_tools.iter().cloned());
+        let system = self.system_prompt(run);
+        let turn = (run.ask.purpose == Purpose::Answer).then(|| run.id.clone());
+        let turn = turn.map(|id| self.turn_message(&id));
+        let Some(run) = self.runs.open.get_mut(id) else { return };
+        run.model = model;
+        run.loud = loud;
+        run.talk.tools = tools;
+        run.talk.system = system;
+        let (messages, origins) = history.into_iter().map(|line| (line.message, line.entry)).unzip();
+        (run.talk.messages, run.talk.origins) = (messages, origins);
+        run.talk.messages.extend(turn);
+    }
+
+    /// Asks the model for its next answer.
+    pub(super) fn call_model(&mut self, id: &RunId) {
+        let Some(candidate) = self.candidate_of(id) else { return };
+        let Some(run) = self.runs.open.get_mut(id).filter(|run| matches!(run.stage, Stage::Loading)) else {
+            return;
+        };
+        run.talk.calls += 1;
+        let thinking = run.ask.thinking.clone();
+        let entry = self.sessions.entry(&run.key);
+        let thinking = thinking.or_else(|| entry.and_then(|entry| entry.thinking_level.clone()));
+        let thinking = thinking.or_else(|| Some(self.agents.thinking_default(&run.model)));
+        let may_call = run.talk.calls < limits::RUN_ROUNDS;
+        let request = ModelRequest {
+            system: run.talk.system.clone(),
+            messages: run.talk.messages.clone(),
+            tools: if may_call { run.talk.tools.clone() } else { Vec::new() },
+            tool_choice: if may_call { run.ask.tool_choice.clone() } else { ToolChoice::Auto },
+            thinking,
+            max_tokens: run.ask.max_tokens,
+            sampling: run.ask.sampling.clone(),
+        };
+        let (stream, fetch) = match self.providers.start(self.now.mono, candidate, &request) {
+            Ok(started) => started,
+            Err(error) => return self.call_failed(id, error),
+        };
+        run.api = stream.api();
+        run.stage = Stage::Streaming { stream, fetch: None };
         if let Some(request) = fetch {
             let fetch_id = self.fetch(Fetcher::Run(id.clone()), request);
             if let Some(Stage::Streaming { fetch, .. }) = self.runs.open.get_mut(id).map(|run| &mut run.stage)
@@ -143,12 +200,48 @@ impl Gateway {
         }
     }
 
-    fn turn_request(&mut self, id: &RunId, history: Vec<Message>) -> ModelRequest {
-        let Some(run) = self.runs.open.get(id) else { return ModelRequest::default() };
+    /// Lets go of a model that has said everything: what its server still sends is of no interest.
+    pub(super) fn hang_up(&mut self, id: &RunId) {
+        let Some(run) = self.runs.open.get_mut(id) else { return };
+        if let Stage::Streaming { fetch, .. } = &mut run.stage
+            && let Some(fetch) = fetch.take()
+        {
+            self.abort_fetch(fetch);
+        }
+    }
+
+    /// The model has failed to answer.
+    pub(super) fn call_failed(&mut self, id: &RunId, error: ModelError) {
+        self.candidate_failed(id, &error);
+        let Some(run) = self.runs.open.get(id) else { return };
+        let (nothing_said, unheard) = (run.saying.is_empty(), run.saying.is_unheard());
+        // A conversation that is larger than it looked is summed up, once.
+        if error.kind == ErrorKind::ContextLength
+            && nothing_said
+            && !run.talk.compacted
+            && self.compact_talk(id)
+        {
+            return;
+        }
+        if unheard && self.fall_back(id, &error) {
+            return;
+        }
+        self.end_run(id, End::Failed(error));
+    }
+
+    /// What the model is told about itself and its task.
+    fn system_prompt(&self, run: &Run) -> Option<String> {
+        let profile = self.settings.agents.list.iter().find(|profile| profile.id == run.agent);
+        let name = profile.and_then(|profile| profile.identity.name.as_deref().or(profile.name.as_deref()));
+        let own = name.map(|name| format!("You are {name}, a personal assistant."));
+        let parts: Vec<&str> = own.as_deref().into_iter().chain(run.ask.system.as_deref()).collect();
+        (!parts.is_empty()).then(|| parts.join("\n\n"))
+    }
+
+    /// The user's words as the model gets them, after what the gateway has to say.
+    fn turn_message(&mut self, id: &RunId) -> Message {
+        let Some(run) = self.runs.open.get(id) else { return Message::user("") };
         let entry = self.sessions.entry(&run.key);
-        let thinking =
-            run.ask.thinking.clone().or_else(|| entry.and_then(|entry| entry.thinking_level.clone()));
-        let thinking = thinking.or_else(|| Some(self.agents.thinking_default(&run.model)));
         let mut notes = Vec::new();
         if entry.is_some_and(|entry| entry.aborted_last_run == Some(true)) {
             notes.push("Note: the last answer of this conversation was cut short.".to_owned());
@@ -156,10 +249,6 @@ impl Gateway {
         let stamp = context::stamp(self.now.wall);
         let events = self.system.take_events(&run.key);
         notes.extend(events.iter().map(|text| format!("System: [{stamp}] {text}")));
-        let profile = self.settings.agents.list.iter().find(|profile| profile.id == run.agent);
-        let name = profile.and_then(|profile| profile.identity.name.as_deref().or(profile.name.as_deref()));
-        let own = name.map(|name| format!("You are {name}, a personal assistant."));
-        let parts: Vec<&str> = own.as_deref().into_iter().chain(run.ask.system.as_deref()).collect();
         let mut words = notes.join("\n");
         if !words.is_empty() && !run.ask.text.is_empty() {
             words.push_str("\n\n");
@@ -167,18 +256,12 @@ impl Gateway {
         words.push_str(&run.ask.text);
         let text = (!words.is_empty()).then_some(Block::Text(words));
         let images = run.ask.images.iter().cloned().map(Block::Image);
-        let turn = Message { role: Role::User, blocks: text.into_iter().chain(images).collect() };
-        ModelRequest {
-            system: (!parts.is_empty()).then(|| parts.join("\n\n")),
-            messages: history.into_iter().chain([turn]).collect(),
-            thinking,
-            ..ModelRequest::default()
-        }
+        Message { role: Role::User, blocks: text.into_iter().chain(images).collect() }
     }
 }
 
 /// The answer of a message that another run answers.
-fn collected(id: &RunId) -> Outcome {
+pub(super) fn collected(id: &RunId) -> Outcome {
     Outcome::ok(Json::of(&telson_proto::chat::ChatAck::new(id.as_str(), "ok")))
 }
 

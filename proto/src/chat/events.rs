@@ -142,7 +142,7 @@ pub struct AgentEvent<'a> {
     pub agent_id: Option<&'a str>,
     /// Counts the run's events from 1.
     pub seq: u64,
-    /// `lifecycle` or `assistant`.
+    /// `lifecycle`, `assistant`, `tool` or `compaction`.
     pub stream: &'static str,
     /// Epoch milliseconds.
     pub ts: u64,
@@ -163,6 +163,42 @@ pub enum AgentData<'a> {
         /// The new ones.
         delta: &'a str,
     },
+    /// A tool at work.
+    Tool(ToolActivity<'a>),
+    /// The context is being made smaller.
+    Compaction(CompactionActivity),
+}
+
+/// A tool at work (spec 02 §9.1).
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ToolActivity<'a> {
+    /// `start`, `update` or `result`.
+    pub phase: &'static str,
+    /// The tool.
+    pub name: &'a str,
+    /// The call.
+    pub tool_call_id: &'a str,
+    /// At the start: what it was called with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub args: Option<&'a serde_json::Value>,
+    /// At the result: whether it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_error: Option<bool>,
+    /// At the result: what it answered, its texts cut and its images without their data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result: Option<&'a serde_json::Value>,
+}
+
+/// The context of a session is being made smaller.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CompactionActivity {
+    /// `start` or `end`.
+    pub phase: &'static str,
+    /// At the end: whether the model is asked again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub will_retry: Option<bool>,
 }
 
 /// A turn in a run's life.
