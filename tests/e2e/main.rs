@@ -13,6 +13,7 @@ mod http;
 mod life;
 mod limits;
 mod provider;
+mod providers;
 mod readme;
 mod secrets;
 mod start;

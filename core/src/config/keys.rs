@@ -198,7 +198,7 @@ keys! {
         "The model of agents that name none. Written as a text, or as `{primary: …}`. `echo/echo` repeats the user's words.";
     "agents.defaults.model.primary" Kind::Model, None,
         "The same.";
-    "agents.defaults.model.fallbacks" Kind::Models, Some("[]"),
+    "agents.defaults.model.fallbacks" Kind::Models, None,
         "The models that are asked, in this order, when the first cannot answer: it is down, asked too often, or its key is refused.";
     "agents.defaults.models.*.alias" Kind::Text, None,
         "A short name for a model. When any model is listed here, only the listed ones may be chosen.";

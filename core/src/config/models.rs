@@ -1,5 +1,8 @@
 //! The model servers: from the checked file, what is known without it, and the environment, to settings.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use super::build::{count, flag, missing, text, texts};

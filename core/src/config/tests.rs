@@ -228,7 +228,7 @@ fn a_key_given_twice_is_refused() {
 #[test]
 fn keys_of_the_reference_give_a_warning() {
     let text = "{channels: {telegram: {botToken: '${NOT_SET}'}}, gateway: {reload: {mode: 'off'}},
-        agents: {defaults: {model: {primary: 'a/b', fallbacks: ['c/d']}}}}";
+        agents: {defaults: {model: 'a/b', compaction: {mode: 'safeguard'}}}}";
     let loaded = read(text).unwrap();
     let warnings: Vec<&str> = loaded.warnings.iter().map(|warning| warning.message.as_str()).collect();
     assert_eq!(
@@ -236,7 +236,7 @@ fn keys_of_the_reference_give_a_warning() {
         [
             "not supported by this gateway: channels",
             "not supported by this gateway: gateway.reload",
-            "not supported by this gateway: agents.defaults.model.fallbacks",
+            "not supported by this gateway: agents.defaults.compaction",
         ]
     );
 }
