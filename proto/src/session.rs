@@ -74,6 +74,9 @@ pub struct AgentFace {
 pub struct AgentModel {
     /// `provider/model`; never empty, because the Control UI sends nothing without it (spec 06 §5.2).
     pub primary: String,
+    /// What is asked when it cannot answer; left out when nobody is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fallbacks: Vec<String>,
 }
 
 /// A thinking level with the word to show.

@@ -110,7 +110,10 @@ impl Gateway {
         let thinking_levels = self.agents.thinking_levels(&model);
         AgentRow {
             kind: Some("agent"),
-            model: Some(AgentModel { primary: model.to_string() }),
+            model: Some(AgentModel {
+                primary: model.to_string(),
+                fallbacks: self.agents.fallbacks_of(&profile.id).iter().map(ToString::to_string).collect(),
+            }),
             thinking_default: thinking_levels.as_ref().map(|_| self.agents.thinking_default(&model)),
             thinking_levels,
             ..row

@@ -159,4 +159,7 @@ fn a_level_may_be_chosen_for_one_model_and_fallbacks_for_one_agent() {
     assert_eq!(gateway.agents.thinking_default(&ModelRef::parse("openai/gpt-5.2").unwrap()), "xhigh");
     assert_eq!(gateway.agents.fallbacks_of(&AgentId::new("main")), [small]);
     assert_eq!(gateway.agents.fallbacks_of(&AgentId::new("quiet")), []);
+    let rows = telson_proto::Json::of(&gateway.agents_list(Protocol::V4)).to_value()["agents"].clone();
+    assert_eq!(rows[0]["model"], serde_json::json!({"primary": "echo/echo", "fallbacks": ["local/small"]}));
+    assert_eq!(rows[1]["model"], serde_json::json!({"primary": "echo/echo"}));
 }

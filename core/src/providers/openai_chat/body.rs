@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::super::conversation;
-use super::super::request::{Block, Message, ModelRequest, Role, ToolChoice};
+use super::super::request::{Block, Message, ModelRequest, Role, Thinking, ToolChoice};
 use super::super::target::Target;
 use crate::settings::Api;
 
@@ -122,18 +122,23 @@ fn user(target: Target<'_>, message: &Message, messages: &mut Vec<Value>) {
 
 fn assistant(target: Target<'_>, message: &Message) -> Value {
     let text = message.text();
-    let calls: Vec<Value> = message
-        .blocks
-        .iter()
-        .filter_map(|block| match block {
-            Block::ToolCall(call) => Some(json!({
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": conversation::arguments(call).to_string()},
-            })),
-            _ => None,
-        })
-        .collect();
+    let mut calls: Vec<Value> = Vec::new();
+    let mut proof = None;
+    for block in &message.blocks {
+        match block {
+            Block::Thinking(thinking) if is_own(thinking) => proof = thinking.signature.as_deref(),
+            Block::ToolCall(call) => {
+                let arguments = conversation::arguments(call).to_string();
+                let function = json!({"name": call.name, "arguments": arguments});
+                let mut written = json!({"id": call.id, "type": "function", "function": function});
+                if let Some(proof) = proof.take().filter(|_| is_google(target)) {
+                    written["extra_content"] = json!({"google": {"thought_signature": proof}});
+                }
+                calls.push(written);
+            }
+            _ => {}
+        }
+    }
     if calls.is_empty() {
         return json!({"role": "assistant", "content": text});
     }
@@ -145,12 +150,19 @@ fn assistant(target: Target<'_>, message: &Message) -> Value {
     written
 }
 
+/// Google wants the proof of the thoughts that led to a call back; other servers do not know the member.
+fn is_google(target: Target<'_>) -> bool {
+    target.provider.id == "google" || target.provider.base_url.contains(".googleapis.com/")
+}
+
+fn is_own(thinking: &Thinking) -> bool {
+    thinking.api.as_deref() == Some(Api::OpenAiChat.as_str())
+}
+
 /// The thoughts that came from this API.
 fn thoughts(message: &Message) -> String {
     let own = message.blocks.iter().filter_map(|block| match block {
-        Block::Thinking(thinking) if thinking.api.as_deref() == Some(Api::OpenAiChat.as_str()) => {
-            Some(thinking.text.as_str())
-        }
+        Block::Thinking(thinking) if is_own(thinking) => Some(thinking.text.as_str()),
         _ => None,
     });
     own.collect()

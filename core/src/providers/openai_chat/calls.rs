@@ -8,6 +8,9 @@ use super::super::conversation::CallIds;
 use super::super::request::ToolCall;
 use super::super::{ErrorKind, ModelError};
 
+/// Where Google puts its proof.
+const PROOF: &str = "/google/thought_signature";
+
 /// A piece of a call, or all of it.
 #[derive(Deserialize)]
 pub(super) struct CallDelta {
@@ -17,6 +20,9 @@ pub(super) struct CallDelta {
     id: Option<String>,
     #[serde(default)]
     function: Option<FunctionDelta>,
+    /// Google's proof of the thoughts that led to the call, which it wants back: `google.thought_signature`.
+    #[serde(default)]
+    extra_content: Option<Value>,
 }
 
 #[derive(Default, Deserialize)]
@@ -31,7 +37,7 @@ pub(super) struct FunctionDelta {
 impl CallDelta {
     /// The one call that the old form knows.
     pub(super) fn legacy(function: FunctionDelta) -> Self {
-        Self { index: Some(0), id: None, function: Some(function) }
+        Self { index: Some(0), id: None, function: Some(function), extra_content: None }
     }
 }
 
@@ -47,6 +53,7 @@ pub(super) struct Calls {
 struct Open {
     index: Option<u64>,
     call: ToolCall,
+    proof: String,
 }
 
 impl Calls {
@@ -81,6 +88,10 @@ impl Calls {
             open.call.name = name;
         }
         open.call.arguments.push_str(&arguments);
+        let proof = delta.extra_content.as_ref().and_then(|extra| extra.pointer(PROOF)?.as_str());
+        if let Some(proof) = proof {
+            open.proof = proof.to_owned();
+        }
     }
 
     /// The call to which a piece belongs: by its index, else by its id, else the newest. Some servers send whole
@@ -100,7 +111,7 @@ impl Calls {
             Some(at) => at,
             None => {
                 let call = ToolCall { id: String::new(), name: String::new(), arguments: String::new() };
-                self.open.push(Open { index, call });
+                self.open.push(Open { index, call, proof: String::new() });
                 self.open.len() - 1
             }
         }
@@ -108,7 +119,7 @@ impl Calls {
 
     /// Gives the calls to the answer, in the order in which they began. With `cut`, only those that are whole.
     pub(super) fn give_out(&mut self, cut: bool, answer: &mut Answer) {
-        for Open { mut call, .. } in std::mem::take(&mut self.open) {
+        for Open { mut call, proof, .. } in std::mem::take(&mut self.open) {
             let whole = serde_json::from_str::<serde::de::IgnoredAny>(&call.arguments).is_ok();
             if call.name.is_empty() || (cut && !whole) {
                 continue;
@@ -117,6 +128,7 @@ impl Calls {
                 call.arguments = "{}".to_owned();
             }
             call.id = self.ids.settle(&call.id);
+            answer.signature(proof);
             answer.call(call);
         }
     }

@@ -182,6 +182,22 @@ fn calls_come_in_many_forms() {
 }
 
 #[test]
+fn google_gets_the_proof_of_a_call_back_and_nobody_else_does() {
+    let extra = json!({"google": {"thought_signature": "CqQB"}});
+    let delta = json!({"tool_calls": [{"id": "a", "function": {"name": "x", "arguments": "{}"}, "extra_content": extra}]});
+    let said = streamed(API, &event(&delta, Some("tool_calls")));
+    assert_eq!(said[..2], [ModelEvent::Signature("CqQB".to_owned()), call("a", "x", "{}")]);
+    let written = |base_url: &str| {
+        let mut provider = provider(API);
+        provider.base_url = base_url.to_owned();
+        let body = asked(provider, &everything(API, "CqQB")).1;
+        (0..2).map(|at| body["messages"][2]["tool_calls"][at]["extra_content"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(written("https://generativelanguage.googleapis.com/v1beta/openai"), [extra, Value::Null]);
+    assert_eq!(written("http://127.0.0.1:9"), [Value::Null, Value::Null]);
+}
+
+#[test]
 fn a_plain_end_with_calls_is_a_call_and_a_call_that_the_limit_cut_is_none() {
     let delta =
         json!({"tool_calls": [{"index": 0, "id": "a", "function": {"name": "x", "arguments": "{\"a\""}}]});
