@@ -96,16 +96,33 @@ impl ModelServer {
 
     /// A configuration that uses this server for every agent; the key goes in as given.
     pub fn config(&self, key: &str) -> String {
-        self.config_with_api(key, "openai-completions")
+        self.config_with(key, &json!({}))
+    }
+
+    /// The same with further members.
+    pub fn config_with(&self, key: &str, more: &Value) -> String {
+        self.composed(key, "openai-completions", more).to_string()
     }
 
     /// The same over another API.
     pub fn config_with_api(&self, key: &str, api: &str) -> String {
-        json!({
+        self.composed(key, api, &json!({})).to_string()
+    }
+
+    fn composed(&self, key: &str, api: &str, more: &Value) -> Value {
+        let mut config = json!({
             "models": {"providers": {"local": self.provider(key, api)}},
             "agents": {"defaults": {"model": {"primary": "local/tide-1"}}},
-        })
-        .to_string()
+        });
+        for (name, value) in more.as_object().into_iter().flatten() {
+            config[name] = value.clone();
+        }
+        config
+    }
+
+    /// Whether nothing more was asked so far.
+    pub fn no_more_questions(&self) -> bool {
+        self.questions.try_recv().is_err()
     }
 
     /// This server as an entry of `models.providers`.

@@ -77,7 +77,12 @@ impl Agents {
         self.models.iter().map(Model::choice).collect()
     }
 
-    /// The same with what protocol 4 adds.
+    /// The models that may be chosen, with what protocol 4 adds.
+    pub(crate) fn offered_choices(&self, providers: &Providers, now: Now) -> Vec<ModelChoice> {
+        self.detailed_choices(View::Default, providers, now)
+    }
+
+    /// The models of a view, with what protocol 4 adds.
     pub(super) fn detailed_choices(&self, view: View, providers: &Providers, now: Now) -> Vec<ModelChoice> {
         let shown = self.models.iter().filter(|model| match view {
             View::All => true,
