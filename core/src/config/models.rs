@@ -240,7 +240,7 @@ impl Reader<'_, '_, '_> {
             match (own, from_env) {
                 (Some(secret), _) => profiles.push(AuthProfile { id: member.name.clone(), mode, secret }),
                 (None, Some(found)) => {
-                    profiles.push(AuthProfile { id: member.name.clone(), ..found.clone() })
+                    profiles.push(AuthProfile { id: member.name.clone(), ..found.clone() });
                 }
                 (None, None) => {
                     let message = "left out: it has no key, and the environment has none for its provider";

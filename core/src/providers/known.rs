@@ -75,7 +75,7 @@ pub(crate) fn provider_id(text: &str) -> String {
     }
 }
 
-/// A model, in one line: provider, id, name, context window and longest answer in thousands of tokens, what it
+/// A model: provider, id, name, context window and longest answer in thousands of tokens, what it
 /// can, and what a million tokens cost: input, output, read from the cache, written to it.
 struct KnownModel(&'static str, &'static str, &'static str, u64, u64, Can, Option<[f64; 4]>);
 
@@ -92,84 +92,36 @@ enum Can {
 
 use Can::{Nothing, See, SeeAndThink, SeeAndThinkHard, Think};
 
-const MODELS: &[KnownModel] = &[
-    KnownModel(
-        "anthropic",
-        "claude-opus-4-5",
-        "Claude Opus 4.5",
-        200,
-        64,
-        SeeAndThink,
-        Some([5.0, 25.0, 0.5, 6.25]),
-    ),
-    KnownModel(
-        "anthropic",
-        "claude-sonnet-4-5",
-        "Claude Sonnet 4.5",
-        200,
-        64,
-        SeeAndThink,
-        Some([3.0, 15.0, 0.3, 3.75]),
-    ),
-    KnownModel(
-        "anthropic",
-        "claude-haiku-4-5",
-        "Claude Haiku 4.5",
-        200,
-        64,
-        SeeAndThink,
-        Some([1.0, 5.0, 0.1, 1.25]),
-    ),
-    KnownModel("deepseek", "deepseek-chat", "DeepSeek Chat", 128, 8, Nothing, None),
-    KnownModel("deepseek", "deepseek-reasoner", "DeepSeek Reasoner", 128, 64, Think, None),
-    KnownModel(
-        "google",
-        "gemini-3-pro-preview",
-        "Gemini 3 Pro",
-        1_000,
-        64,
-        SeeAndThink,
-        Some([2.0, 12.0, 0.2, 0.0]),
-    ),
-    KnownModel(
-        "google",
-        "gemini-3-flash-preview",
-        "Gemini 3 Flash",
-        1_000,
-        64,
-        SeeAndThink,
-        Some([0.5, 3.0, 0.05, 0.0]),
-    ),
-    KnownModel(
-        "google",
-        "gemini-2.5-pro",
-        "Gemini 2.5 Pro",
-        1_000,
-        64,
-        SeeAndThink,
-        Some([1.25, 10.0, 0.125, 0.0]),
-    ),
-    KnownModel(
-        "google",
-        "gemini-2.5-flash",
-        "Gemini 2.5 Flash",
-        1_000,
-        64,
-        SeeAndThink,
-        Some([0.3, 2.5, 0.03, 0.0]),
-    ),
-    KnownModel("mistral", "mistral-large-latest", "Mistral Large", 128, 16, See, None),
-    KnownModel("openai", "gpt-5.2", "GPT-5.2", 400, 128, SeeAndThinkHard, Some([1.75, 14.0, 0.175, 0.0])),
-    KnownModel("openai", "gpt-5.1", "GPT-5.1", 400, 128, SeeAndThink, Some([1.25, 10.0, 0.125, 0.0])),
-    KnownModel("openai", "gpt-5-mini", "GPT-5 mini", 400, 128, SeeAndThink, Some([0.25, 2.0, 0.025, 0.0])),
-    KnownModel("openai", "gpt-4.1", "GPT-4.1", 1_000, 32, See, Some([2.0, 8.0, 0.5, 0.0])),
-    KnownModel("openai", "gpt-4o", "GPT-4o", 128, 16, See, Some([2.5, 10.0, 1.25, 0.0])),
-    KnownModel("openai", "gpt-4o-mini", "GPT-4o mini", 128, 16, See, Some([0.15, 0.6, 0.075, 0.0])),
-    KnownModel("openai-codex", "gpt-5.2-codex", "GPT-5.2 Codex", 400, 128, SeeAndThinkHard, None),
-    KnownModel("openai-codex", "gpt-5.1-codex", "GPT-5.1 Codex", 400, 128, SeeAndThinkHard, None),
-    KnownModel("xai", "grok-4", "Grok 4", 256, 64, SeeAndThink, None),
-    KnownModel("zai", "glm-4.7", "GLM-4.7", 200, 128, Think, None),
-];
+macro_rules! models {
+    ($( $provider:literal $id:literal $name:literal, $window:literal, $answer:literal, $can:ident, $prices:expr; )*) => {
+        /// Every known model, by provider.
+        const MODELS: &[KnownModel] =
+            &[ $( KnownModel($provider, $id, $name, $window, $answer, $can, $prices), )* ];
+    };
+}
+
+models! {
+    "anthropic" "claude-opus-4-5" "Claude Opus 4.5", 200, 64, SeeAndThink, Some([5.0, 25.0, 0.5, 6.25]);
+    "anthropic" "claude-sonnet-4-5" "Claude Sonnet 4.5", 200, 64, SeeAndThink, Some([3.0, 15.0, 0.3, 3.75]);
+    "anthropic" "claude-haiku-4-5" "Claude Haiku 4.5", 200, 64, SeeAndThink, Some([1.0, 5.0, 0.1, 1.25]);
+    "deepseek" "deepseek-chat" "DeepSeek Chat", 128, 8, Nothing, None;
+    "deepseek" "deepseek-reasoner" "DeepSeek Reasoner", 128, 64, Think, None;
+    "google" "gemini-3-pro-preview" "Gemini 3 Pro", 1_000, 64, SeeAndThink, Some([2.0, 12.0, 0.2, 0.0]);
+    "google" "gemini-3-flash-preview" "Gemini 3 Flash", 1_000, 64, SeeAndThink, Some([0.5, 3.0, 0.05, 0.0]);
+    "google" "gemini-2.5-pro" "Gemini 2.5 Pro", 1_000, 64, SeeAndThink, Some([1.25, 10.0, 0.125, 0.0]);
+    "google" "gemini-2.5-flash" "Gemini 2.5 Flash", 1_000, 64, SeeAndThink, Some([0.3, 2.5, 0.03, 0.0]);
+    "mistral" "mistral-large-latest" "Mistral Large", 128, 16, See, None;
+    "openai" "gpt-5.2" "GPT-5.2", 400, 128, SeeAndThinkHard, Some([1.75, 14.0, 0.175, 0.0]);
+    "openai" "gpt-5.1" "GPT-5.1", 400, 128, SeeAndThink, Some([1.25, 10.0, 0.125, 0.0]);
+    "openai" "gpt-5-mini" "GPT-5 mini", 400, 128, SeeAndThink, Some([0.25, 2.0, 0.025, 0.0]);
+    "openai" "gpt-4.1" "GPT-4.1", 1_000, 32, See, Some([2.0, 8.0, 0.5, 0.0]);
+    "openai" "gpt-4o" "GPT-4o", 128, 16, See, Some([2.5, 10.0, 1.25, 0.0]);
+    "openai" "gpt-4o-mini" "GPT-4o mini", 128, 16, See, Some([0.15, 0.6, 0.075, 0.0]);
+    "openai-codex" "gpt-5.2-codex" "GPT-5.2 Codex", 400, 128, SeeAndThinkHard, None;
+    "openai-codex" "gpt-5.1-codex" "GPT-5.1 Codex", 400, 128, SeeAndThinkHard, None;
+    "xai" "grok-4" "Grok 4", 256, 64, SeeAndThink, None;
+    "zai" "glm-4.7" "GLM-4.7", 200, 128, Think, None;
+}
 
 /// The short names that listed models have unless the configuration gives others (spec 05 §3.3).
 pub(crate) const ALIASES: [(&str, &str); 6] = [
