@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use telson_proto::{Json, Scopes};
 
+use crate::api::ApiSettings;
 use crate::auth::Secret;
 use crate::ids::AgentId;
 use crate::limits;
@@ -38,6 +39,8 @@ pub struct Settings {
     pub providers: Vec<ProviderSettings>,
     /// How long keys rest after a failure.
     pub cooldowns: CooldownSettings,
+    /// The HTTP endpoints for programs.
+    pub api: ApiSettings,
     /// The configuration as `config.get` shows it, secrets redacted.
     pub config: ConfigView,
 }
@@ -324,6 +327,7 @@ impl Settings {
             agents: AgentSettings::default(),
             providers: Vec::new(),
             cooldowns: CooldownSettings::default(),
+            api: ApiSettings::default(),
             config: ConfigView::absent(),
         }
     }

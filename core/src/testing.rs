@@ -203,6 +203,11 @@ impl World {
 
     /// A gateway whose default model is `fake/m`, whose server is played by the test.
     pub(crate) fn with_model() -> Self {
+        Self::with_model_and(|_| {})
+    }
+
+    /// The same with other settings.
+    pub(crate) fn with_model_and(change: impl FnOnce(&mut Settings)) -> Self {
         Self::with(|settings| {
             settings.providers.push(ProviderSettings {
                 models: vec![ModelSettings {
@@ -215,6 +220,7 @@ impl World {
                 ..ProviderSettings::new("fake", "http://127.0.0.1:1/v1")
             });
             settings.agents.model = ModelRef::parse("fake/m").unwrap();
+            change(settings);
         })
     }
 

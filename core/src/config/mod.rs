@@ -17,6 +17,7 @@
 //! ```
 
 mod access;
+mod api;
 mod build;
 mod check;
 mod env;
@@ -162,6 +163,7 @@ pub fn load(
         providers: models::providers(&root, env, &agents, &mut check),
         cooldowns: models::cooldowns(&root),
         agents,
+        api: api::settings(&root),
         ..Settings::plain(AuthMode::None)
     };
     legacy_names(env, &mut check);

@@ -117,6 +117,11 @@ impl ProviderSettings {
         self.models.iter().find(|model| model.id == id)
     }
 
+    /// The key that is tried first, if there is one.
+    pub fn first_key(&self) -> Option<&Secret> {
+        self.profiles.first().map(|profile| &profile.secret).or(self.api_key.as_ref())
+    }
+
     /// Whether models may be asked for that are not listed.
     pub fn takes_any(&self) -> bool {
         self.open || self.models.is_empty()
@@ -124,7 +129,7 @@ impl ProviderSettings {
 
     /// Whether it cannot be asked for want of a key.
     pub fn lacks_key(&self) -> bool {
-        let found = self.api_key.is_some() || !self.profiles.is_empty() || !self.headers.is_empty();
+        let found = self.first_key().is_some() || !self.headers.is_empty();
         !found && !self.key_variables.is_empty()
     }
 }
