@@ -126,6 +126,8 @@ limits! {
         "Beyond it the oldest waiting system event of a session is dropped.";
     SYSTEM_EVENT_BYTES: "system-event" = 4_096, "bytes", None,
         "A larger `system-event`, members and text together, is refused with `INVALID_REQUEST`.";
+    MODEL_COOLDOWNS: "model-cooldowns" = 1_000, "models", None,
+        "Beyond it the model or key that may be asked again soonest is asked at once.";
     API_REQUESTS: "api-requests" = 256, "requests", None,
         "One more HTTP request for an endpoint of programs is answered with 503, to be sent again.";
     API_KEEP_ALIVE_MS: "api-keep-alive" = 15_000, "ms", None,

@@ -16,6 +16,7 @@ mod http;
 mod life;
 mod limits;
 mod provider;
+mod providers;
 mod readme;
 mod secrets;
 mod sessions;

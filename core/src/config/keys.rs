@@ -38,6 +38,10 @@ pub enum Kind {
     Path,
     /// A model as `provider/model`.
     Model,
+    /// A list of models.
+    Models,
+    /// A number that is not negative.
+    Amount,
     /// A web origin such as `https://host:port`.
     Origin,
     /// A list of one of these words.
@@ -62,6 +66,8 @@ impl Kind {
             Self::Ipv4 => "an IPv4 address".to_owned(),
             Self::Path => "an absolute path, or one that begins with ~/".to_owned(),
             Self::Model => "a model as provider/model".to_owned(),
+            Self::Models => "a list of models as provider/model".to_owned(),
+            Self::Amount => "a number of at least 0".to_owned(),
             Self::Origin => "an origin such as https://host:port".to_owned(),
             Self::Choices(words) => format!("a list of words out of {}", words.join(", ")),
             Self::Texts => "a list of texts".to_owned(),
@@ -124,6 +130,8 @@ const APIS: &[&str] = &[
     "openai-completions",
     "openai-responses",
     "anthropic-messages",
+    "ollama",
+    "openai",
     "google-generative-ai",
     "github-copilot",
     "bedrock-converse-stream",
@@ -320,8 +328,12 @@ keys! {
         "The model of agents that name none. Written as a text, or as `{primary: …}`. `echo/echo` repeats the user's words.";
     "agents.defaults.model.primary" Kind::Model, None,
         "The same.";
+    "agents.defaults.model.fallbacks" Kind::Models, None,
+        "The models that are asked, in this order, when the first cannot answer: it is down, asked too often, or its key is refused.";
     "agents.defaults.models.*.alias" Kind::Text, None,
         "A short name for a model. When any model is listed here, only the listed ones may be chosen.";
+    "agents.defaults.models.*.thinkingDefault" Kind::Choice(THINKING), None,
+        "How much this model thinks, unless a session says otherwise.";
     "agents.defaults.thinkingDefault" Kind::Choice(THINKING), None,
         "How much models think, unless a session says otherwise.";
     "agents.defaults.verboseDefault" Kind::Choice(&["off", "on", "full"]), None,
@@ -346,6 +358,8 @@ keys! {
         "Its model, when it is not the default. Written as a text, or as `{primary: …}`.";
     "agents.list[].model.primary" Kind::Model, None,
         "The same.";
+    "agents.list[].model.fallbacks" Kind::Models, None,
+        "What it asks when its model cannot answer; the default's fallbacks when unset, nobody when empty.";
     "agents.list[].identity.name" Kind::Text, None,
         "How it calls itself.";
     "agents.list[].identity.theme" Kind::Text, None,
@@ -355,28 +369,65 @@ keys! {
     "agents.list[].identity.avatar" Kind::Text, None,
         "A URL, a data URI or a short text.";
 
+    "auth.profiles.*.provider" Kind::Text, None,
+        "The provider that the key is for; what stands before the colon of the profile's name when unset.";
+    "auth.profiles.*.mode" Kind::Choice(&["api_key", "token", "oauth"]), Some("\"api_key\""),
+        "How the key is presented: as the API presents keys, or as a bearer `token`. `oauth` is not supported; such a profile is left out with a warning.";
+    "auth.profiles.*.key" Kind::Secret, None,
+        "The key. Write `${NAME}` to take it from the environment. Unset: the provider's own variable.";
+    "auth.profiles.*.email" Kind::Text, None,
+        "Whose key it is, for people.";
+    "auth.order.*" Kind::Texts, None,
+        "The profiles of a provider in the order in which they are tried; others are not. `<provider>:config` is the provider's `apiKey`, `<provider>:env` the key of the environment.";
+    "auth.cooldowns.billingBackoffHours" Kind::Count(1, 8_760), Some("5"),
+        "How long a key rests when its bill is not paid or its quota is used up; twice as long each time.";
+    "auth.cooldowns.billingBackoffHoursByProvider.*" Kind::Count(1, 8_760), None,
+        "The same for one provider.";
+    "auth.cooldowns.billingMaxHours" Kind::Count(1, 8_760), Some("24"),
+        "The longest such rest.";
+    "auth.cooldowns.failureWindowHours" Kind::Count(1, 8_760), Some("24"),
+        "Failures that are older do not count any more.";
+
+    "models.mode" Kind::Choice(&["merge", "replace"]), Some("\"merge\""),
+        "`replace` leaves out the providers and models that are known without being configured.";
     "models.providers.*.baseUrl" Kind::Url, None,
-        "Where the model server is, such as `http://127.0.0.1:11434/v1`. Required.";
+        "Where the model server is, such as `http://127.0.0.1:8080/v1`. Required unless the provider is a known one.";
     "models.providers.*.apiKey" Kind::Secret, None,
         "Its key. Write `${NAME}` to take it from the environment.";
-    "models.providers.*.api" Kind::Choice(APIS), Some("\"openai-completions\""),
-        "What it speaks. This gateway speaks `openai-completions`; providers with another word are left out with a warning.";
-    "models.providers.*.authHeader" Kind::Flag, Some("true"),
-        "Send the key as `Authorization: Bearer …`; turn off when `headers` carries it.";
+    "models.providers.*.auth" Kind::Choice(&["api-key", "token", "oauth", "aws-sdk"]), Some("\"api-key\""),
+        "How `apiKey` is presented: as the API presents keys, or as a bearer `token`. Providers with `oauth` or `aws-sdk` are left out with a warning.";
+    "models.providers.*.api" Kind::Choice(APIS), None,
+        "What it speaks; `openai-completions` when unset and the provider is not a known one. This gateway speaks `openai-completions`, `openai-responses`, `anthropic-messages` and `ollama`; providers with another word are left out with a warning.";
+    "models.providers.*.authHeader" Kind::Flag, None,
+        "Send the key as `Authorization: Bearer …`. Unset: yes, except with `anthropic-messages`, which gets it as `x-api-key`.";
     "models.providers.*.headers.*" Kind::Secret, None,
         "A further request header.";
     "models.providers.*.models[].id" Kind::Text, None,
         "The model's id at the provider. Required.";
     "models.providers.*.models[].name" Kind::Text, None,
         "The name to show; the id when unset.";
-    "models.providers.*.models[].reasoning" Kind::Flag, Some("false"),
-        "Whether it thinks before it answers.";
-    "models.providers.*.models[].input" Kind::Choices(&["text", "image"]), Some("[\"text\"]"),
-        "What it takes.";
-    "models.providers.*.models[].contextWindow" Kind::Count(1, 100_000_000), Some("200000"),
-        "Its context window in tokens.";
-    "models.providers.*.models[].maxTokens" Kind::Count(1, 100_000_000), Some("8192"),
-        "The most tokens of an answer; never more than the context window.";
+    "models.providers.*.models[].api" Kind::Choice(APIS), None,
+        "What it speaks, when that is not what its provider speaks.";
+    "models.providers.*.models[].reasoning" Kind::Flag, None,
+        "Whether it thinks before it answers; no when nothing is known of it.";
+    "models.providers.*.models[].xhigh" Kind::Flag, None,
+        "Whether it knows the thinking level `xhigh`; no when nothing is known of it.";
+    "models.providers.*.models[].tools" Kind::Flag, Some("true"),
+        "Whether it calls tools.";
+    "models.providers.*.models[].input" Kind::Choices(&["text", "image"]), None,
+        "What it takes; text when nothing is known of it.";
+    "models.providers.*.models[].contextWindow" Kind::Count(1, 100_000_000), None,
+        "Its context window in tokens; 200000 when nothing is known of it, 32768 on Ollama, where it is the memory that is used.";
+    "models.providers.*.models[].maxTokens" Kind::Count(1, 100_000_000), None,
+        "The most tokens of an answer; 8192 when nothing is known of it, and never more than the context window.";
+    "models.providers.*.models[].cost.input" Kind::Amount, None,
+        "What a million tokens of the prompt cost in US dollars.";
+    "models.providers.*.models[].cost.output" Kind::Amount, None,
+        "What a million tokens of the answer cost.";
+    "models.providers.*.models[].cost.cacheRead" Kind::Amount, None,
+        "What a million tokens cost that the prompt takes from the provider's cache.";
+    "models.providers.*.models[].cost.cacheWrite" Kind::Amount, None,
+        "What a million tokens cost that the prompt puts there.";
     "models.providers.*.models[].compat.maxTokensField" Kind::Choice(&["max_tokens", "max_completion_tokens"]),
         Some("\"max_tokens\""),
         "How the server spells the limit of an answer.";
@@ -417,7 +468,6 @@ pub(super) const FOREIGN: &[&str] = &[
     "approvals",
     "attachments",
     "audio",
-    "auth",
     "bindings",
     "broadcast",
     "browser",
@@ -505,7 +555,6 @@ pub(super) const FOREIGN: &[&str] = &[
     "session.typingIntervalSeconds",
     "session.typingMode",
     // agents
-    "agents.defaults.model.fallbacks",
     "agents.defaults.models.*.params",
     "agents.defaults.blockStreamingBreak",
     "agents.defaults.blockStreamingChunk",
@@ -548,20 +597,15 @@ pub(super) const FOREIGN: &[&str] = &[
     "agents.list[].heartbeat",
     "agents.list[].humanDelay",
     "agents.list[].memorySearch",
-    "agents.list[].model.fallbacks",
     "agents.list[].sandbox",
     "agents.list[].subagents",
     "agents.list[].tools",
     "agents.list[].workspace",
     // models
     "models.bedrockDiscovery",
-    "models.mode",
-    "models.providers.*.auth",
-    "models.providers.*.models[].api",
     "models.providers.*.models[].compat.supportsDeveloperRole",
     "models.providers.*.models[].compat.supportsReasoningEffort",
     "models.providers.*.models[].compat.supportsStore",
-    "models.providers.*.models[].cost",
     "models.providers.*.models[].headers",
     // logging
     "logging.audit",

@@ -15,6 +15,7 @@
 mod abort;
 mod activity;
 mod admit;
+mod choice;
 mod compact;
 mod context;
 mod events;

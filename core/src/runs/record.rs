@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 use telson_proto::Json;
 
 use crate::ids::RunId;
-use crate::providers::Usage;
 use crate::providers::request::{Image, ToolCall};
 use crate::sessions::sanitise::INTERNAL;
+use crate::providers::{Cost, Usage};
 use crate::tools::ToolOutcome;
 
 use super::saying::Saying;
@@ -32,7 +32,7 @@ pub(super) fn assistant(
     run: &Run,
     saying: &Saying,
     stop_reason: &str,
-    usage: Option<Usage>,
+    (usage, cost): (Option<Usage>, Option<Cost>),
     error: Option<&str>,
     at: u64,
 ) -> Value {
@@ -53,6 +53,15 @@ pub(super) fn assistant(
         "stopReason": stop_reason,
         "timestamp": at,
     });
+    if let Some(cost) = cost {
+        message["usage"]["cost"] = json!({
+            "input": cost.input,
+            "output": cost.output,
+            "cacheRead": cost.cache_read,
+            "cacheWrite": cost.cache_write,
+            "total": cost.total,
+        });
+    }
     if let Some(error) = error {
         message["errorMessage"] = error.into();
     }
