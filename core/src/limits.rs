@@ -112,6 +112,22 @@ limits! {
         "Beyond it the oldest waiting system event of a session is dropped.";
     SYSTEM_EVENT_BYTES: "system-event" = 4_096, "bytes", None,
         "A larger `system-event`, members and text together, is refused with `INVALID_REQUEST`.";
+    TOOL_CALLS: "tool-calls" = 128, "calls", None,
+        "A further tool call ends at once with an error.";
+    TOOL_MS: "tool" = 60_000, "ms", None,
+        "A tool call that takes longer ends with an error; tools that wait for something have limits of their own.";
+    TOOL_ARGUMENT_BYTES: "tool-arguments" = 1_048_576, "bytes", None,
+        "A tool call with larger arguments ends at once with an error.";
+    TOOL_RESULT_BYTES: "tool-result" = 131_072, "bytes", None,
+        "The text of a larger result is cut, and says so.";
+    MCP_START_MS: "mcp-start" = 30_000, "ms", None,
+        "A tool server that has not answered the handshake or listed its tools by then is started again.";
+    MCP_CALLS: "mcp-calls" = 64, "requests", None,
+        "A further call of the same tool server ends at once with an error.";
+    MCP_TOOLS: "mcp-tools" = 512, "tools", None,
+        "Further tools of the same server are left out.";
+    MCP_MESSAGE_BYTES: "mcp-message" = 4_194_304, "bytes", None,
+        "A tool server that sends a larger message is started again.";
     HTTP_HEADER_BYTES: "http-headers" = 16_384, "bytes", None,
         "A larger request head is answered with 431 and closed.";
     HTTP_HEADER_MS: "http-header-time" = 60_000, "ms", None,

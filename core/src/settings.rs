@@ -9,7 +9,9 @@ use telson_proto::{Json, Scopes};
 use crate::auth::Secret;
 use crate::ids::AgentId;
 use crate::limits;
+use crate::mcp::settings::McpServerSettings;
 use crate::messages::ConnLimits;
+use crate::tools::settings::ToolSettings;
 
 /// Everything the machines need to know about their surroundings.
 #[derive(Clone, Debug)]
@@ -28,6 +30,10 @@ pub struct Settings {
     pub agents: AgentSettings,
     /// The model providers, `echo` not among them: it is always there.
     pub providers: Vec<ProviderSettings>,
+    /// Tools and who may use them.
+    pub tools: ToolSettings,
+    /// The servers that bring tools, by name.
+    pub mcp: Vec<McpServerSettings>,
     /// The configuration as `config.get` shows it, secrets redacted.
     pub config: ConfigView,
 }
@@ -280,6 +286,8 @@ impl Settings {
             simple_max_scopes: Scopes::all(),
             agents: AgentSettings::default(),
             providers: Vec::new(),
+            tools: ToolSettings::default(),
+            mcp: Vec::new(),
             config: ConfigView::absent(),
         }
     }

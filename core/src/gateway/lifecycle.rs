@@ -43,6 +43,7 @@ impl Gateway {
         self.phase = Phase::Serving;
         self.system.start(self.now);
         self.close_interrupted(open_runs);
+        self.start_tools();
         self.refresh_health();
     }
 
@@ -116,6 +117,7 @@ impl Gateway {
         tracing::info!(target: "gateway", reason, runs = self.runs.open(), "stopping");
         self.phase = Phase::Stopping;
         self.abort_all_runs("restart");
+        self.stop_tools();
         let restart_expected_ms = restart_expected.and_then(|d| u64::try_from(d.as_millis()).ok());
         self.system.shutdown = Some(Json::of(&Shutdown { reason, restart_expected_ms }));
     }

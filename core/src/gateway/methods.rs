@@ -5,7 +5,7 @@
 
 use telson_proto::{ErrorShape, Protocol, Scope};
 
-use crate::{agents, chat, devices, sessions, system};
+use crate::{agents, chat, devices, sessions, system, tools};
 
 use super::Gateway;
 use super::dispatch::{RawCall, typed};
@@ -150,6 +150,10 @@ pub const METHODS: &[Method] = methods! {
         "Starts a session's transcript anew.";
     "sessions.delete"   ADMIN, ADMIN, Both, [], sessions::delete,
         "Removes a session.";
+    "tools.catalog"     Need::Absent, READ, V4, [], tools::catalog,
+        "The tools that there are, by group, with the profiles that hold them.";
+    "tools.effective"   Need::Absent, READ, V4, [], tools::effective,
+        "The tools that an agent may use in a session.";
     "device.pair.list"  PAIRING, PAIRING, Both, [], devices::list,
         "The paired devices and the requests that wait.";
 };

@@ -299,6 +299,7 @@ impl Gateway {
             Input::Stop { reason, restart_expected } => self.stop(&reason, restart_expected),
             Input::Timeout => self.timeout(),
         }
+        self.settle_tools();
         self.announce();
         self.finish_stopping();
     }

@@ -47,6 +47,7 @@ use crate::time::{Now, earliest};
 use crate::tools::ToolSpec;
 
 pub(crate) use admit::Admission;
+pub(crate) use context::stamp;
 pub(crate) use memory::{Ended, Wait, timed_out};
 pub(crate) use result::{RunFailure, RunResult};
 

@@ -61,6 +61,8 @@ const METHOD_CELLS: &[(&str, Cell, Cell)] = &[
     ("sessions.reset", ADMIN, ADMIN),
     ("sessions.delete", ADMIN, ADMIN),
     ("device.pair.list", PAIRING, PAIRING),
+    ("tools.catalog", Cell::Unknown, READ),
+    ("tools.effective", Cell::Unknown, READ),
     // Not ours: what does not exist asks for admin.
     ("connect", Cell::Unknown, Cell::Unknown),
     ("no.such.method", Cell::Unknown, Cell::Unknown),
@@ -81,12 +83,15 @@ fn effect_cells() -> Vec<(Effect, Scope, Scope)> {
         (Effect::SwitchTalkMode, Scope::Write, Scope::Talk),
         (Effect::SeeDevices, Scope::Pairing, Scope::Pairing),
         (Effect::SeeConfig, Scope::Admin, Scope::Read),
+        (Effect::SeeTools, Scope::Read, Scope::Read),
+        (Effect::FetchPublicUrl, Scope::Write, Scope::Write),
+        (Effect::OperateGateway, Scope::Admin, Scope::Admin),
     ];
-    let mut seen = [false; 10];
+    let mut seen = [false; 13];
     for (effect, ..) in &all {
         seen[place(effect)] = true;
     }
-    assert_eq!(seen, [true; 10], "every effect has a cell");
+    assert_eq!(seen, [true; 13], "every effect has a cell");
     all.into()
 }
 
@@ -103,6 +108,9 @@ fn place(effect: &Effect) -> usize {
         Effect::SwitchTalkMode => 7,
         Effect::SeeDevices => 8,
         Effect::SeeConfig => 9,
+        Effect::SeeTools => 10,
+        Effect::FetchPublicUrl => 11,
+        Effect::OperateGateway => 12,
     }
 }
 
