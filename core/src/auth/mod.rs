@@ -22,6 +22,6 @@ mod tests;
 mod verify;
 
 pub use authorize::{Effect, authorize};
-pub(crate) use authorize::{require, wrong_role};
+pub(crate) use authorize::{permits_tool, require, wrong_role};
 pub use principal::{AuthMethod, Client, Declared, Principal};
 pub use secret::Secret;

@@ -7,7 +7,7 @@
 mod echo;
 mod openai_chat;
 pub(crate) mod request;
-mod sse;
+pub(crate) mod sse;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
