@@ -104,7 +104,13 @@ limits! {
         "A further run is refused with `UNAVAILABLE`, retryable.";
     RUN_MS: "run" = 600_000, "ms", Some("agents.defaults.timeoutSeconds"),
         "A run that takes longer is aborted with `stopReason` `timeout`.";
-    RUN_ROUNDS: "run-rounds" = 100, "calls of a model", Some("agents.defaults.maxRounds"),
+    QUEUE_DEBOUNCE_MS: "queue-debounce" = 1_000, "ms", None,
+        "Messages that wait for a busy session are answered once it is idle and they have been quiet this long.";
+    QUEUE_CAP: "queue" = 20, "messages", None,
+        "One more message for a busy session: `messages.queue.drop` says which one has no turn of its own.";
+    SUBAGENTS_ACTIVE: "subagent-runs" = 8, "runs", None,
+        "Another run that a tool has started waits for its turn.";
+    RUN_ROUNDS: "run-rounds" = 100, "calls of a model", None,
         "The last call of a run: it is offered no tools, so that the model must answer.";
     RUN_MEMORY_MS: "run-memory" = 600_000, "ms", None,
         "How long `agent.wait` remembers the outcome of a run.";

@@ -8,7 +8,7 @@ pub mod frames;
 pub mod gateway;
 pub mod http;
 pub mod model;
-pub mod npm;
+pub mod packages;
 
 use std::time::Duration;
 

@@ -44,6 +44,9 @@ impl Gateway {
     /// An outbound request on behalf of `request` has moved.
     pub(crate) fn api_fetched(&mut self, _request: HttpId, _fetch: FetchId, _event: FetchEvent) {}
 
+    /// The tool that a request has called has ended.
+    pub(crate) fn api_tool_finished(&mut self, _id: HttpId, _outcome: crate::tools::ToolOutcome) {}
+
     /// What is due.
     pub(crate) fn api_timeouts(&mut self) {}
 

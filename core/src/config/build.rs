@@ -15,26 +15,26 @@ use crate::limits::length;
 use crate::sessions::keys::normalise_agent;
 use crate::settings::{
     AgentProfile, AgentSettings, AuthMode, AuthSettings, Identity, LimitSettings, ModelRef, ModelSettings,
-    ProviderSettings,
+    ProviderSettings, QueueSettings,
 };
 
 const SPOKEN_API: &str = "openai-completions";
 const CONTEXT_WINDOW: u64 = 200_000;
 const ANSWER_TOKENS: u64 = 8_192;
 
-fn text(node: &Node, path: &str) -> Option<String> {
+pub(super) fn text(node: &Node, path: &str) -> Option<String> {
     node.at(path).and_then(Node::text).map(|text| text.trim().to_owned())
 }
 
-fn flag(node: &Node, path: &str) -> Option<bool> {
+pub(super) fn flag(node: &Node, path: &str) -> Option<bool> {
     node.at(path).and_then(Node::flag)
 }
 
-fn count(node: &Node, path: &str) -> Option<u64> {
+pub(super) fn count(node: &Node, path: &str) -> Option<u64> {
     node.at(path).and_then(Node::count)
 }
 
-fn texts<'a>(node: &'a Node, path: &str) -> impl Iterator<Item = &'a str> + use<'a> {
+pub(super) fn texts<'a>(node: &'a Node, path: &str) -> impl Iterator<Item = &'a str> + use<'a> {
     node.at(path).map(Node::items).unwrap_or_default().iter().filter_map(Node::text)
 }
 
@@ -102,11 +102,12 @@ pub(super) fn agents(root: &Node, check: &mut Check<'_>) -> AgentSettings {
         max_concurrent: count(defaults, "maxConcurrent").map_or(plain.max_concurrent, length),
         allowed_models: allowed(defaults, check),
         context_tokens: count(defaults, "contextTokens"),
+        queue: QueueSettings::default(),
     }
 }
 
 /// `model: "provider/model"` or `model: {primary: "provider/model"}`.
-fn model(node: &Node) -> Option<ModelRef> {
+pub(super) fn model(node: &Node) -> Option<ModelRef> {
     let written = text(node, "model").or_else(|| text(node, "model.primary"))?;
     ModelRef::parse(&written)
 }
@@ -239,7 +240,7 @@ fn provider(
     })
 }
 
-fn is_header_name(name: &str) -> bool {
+pub(super) fn is_header_name(name: &str) -> bool {
     !name.is_empty()
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }

@@ -26,6 +26,7 @@ mod keys;
 mod logging;
 mod nearest;
 mod secrets;
+mod tools;
 mod tree;
 mod view;
 
@@ -118,7 +119,8 @@ impl Loaded {
             let headers = provider.headers.iter().map(|(_, value)| value.as_str());
             provider.api_key.as_ref().map(Secret::expose).into_iter().chain(headers)
         });
-        own.into_iter().chain(providers)
+        let servers = self.draft.mcp.iter().flat_map(|server| server.secrets());
+        own.into_iter().chain(providers).chain(servers)
     }
 }
 
@@ -157,6 +159,8 @@ pub fn load(
         simple_max_scopes,
         agents: build::agents(&root, &mut check),
         providers: build::providers(&root, &mut check),
+        tools: tools::tools(&root, &mut check),
+        mcp: tools::servers(&root, &mut check),
         ..Settings::plain(AuthMode::None)
     };
     legacy_names(env, &mut check);

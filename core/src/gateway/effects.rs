@@ -138,7 +138,7 @@ impl Gateway {
         let over = matches!(event, FetchEvent::End | FetchEvent::Failed(_));
         let fetcher = if over { self.fetches.remove(&id) } else { self.fetches.get(&id).cloned() };
         match fetcher {
-            Some(Fetcher::Run(run)) => self.run_fetched(&run, event),
+            Some(Fetcher::Run(run)) => self.run_fetched(&run, id, event),
             Some(Fetcher::Tools) => self.tool_fetched(id, event),
             Some(Fetcher::Api(request)) => self.api_fetched(request, id, event),
             None => {}

@@ -202,10 +202,12 @@ impl Session {
                     tracing::debug!(target: "mcp", %id, "an answer to no request was passed over");
                     return Ok(());
                 };
-                let answer = match (message.get_mut("result"), message.get("error")) {
-                    (Some(result), _) => Ok(result.take()),
-                    (None, Some(error)) => Err(describe(error)),
-                    (None, None) => return Err("an answer with neither result nor error"),
+                let answer = match message.get_mut("result").map(Value::take) {
+                    Some(result) => Ok(result),
+                    None => match message.get("error") {
+                        Some(error) => Err(describe(error)),
+                        None => return Err("an answer with neither result nor error"),
+                    },
                 };
                 self.answered(now, id, answer, events);
             }

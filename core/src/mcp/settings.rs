@@ -22,6 +22,20 @@ pub struct McpServerSettings {
     pub deny: Vec<String>,
 }
 
+impl McpServerSettings {
+    /// The values that must not be shown. Short ones are none: masking them would hide every other word.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
+        let values = match &self.transport {
+            McpTransport::Stdio(spec) => spec.env.values(),
+            McpTransport::Http { headers, .. } => headers.values(),
+        };
+        values.map(String::as_str).filter(|value| value.len() >= SHORTEST)
+    }
+}
+
+/// The shortest value of an environment or a header that is taken for a secret.
+const SHORTEST: usize = 8;
+
 /// How a server is reached.
 #[derive(Clone)]
 pub enum McpTransport {

@@ -21,7 +21,11 @@ impl Gateway {
         match run.stage {
             Stage::Admitting => run.cut = Some(reason.to_owned()),
             Stage::Settling => {}
-            Stage::Waiting | Stage::Loading | Stage::Streaming { .. } | Stage::Calling(_) => {
+            Stage::Waiting
+            | Stage::Loading
+            | Stage::Streaming { .. }
+            | Stage::Calling(_)
+            | Stage::Compacting(_) => {
                 self.end_run(id, End::Aborted { reason: reason.to_owned() });
             }
         }

@@ -37,6 +37,7 @@ impl Gateway {
             let message = format!("the model still asked for tools after {} calls", limits::RUN_ROUNDS);
             return self.end_run(id, End::Failed(ModelError::new(ErrorKind::Unknown, message)));
         }
+        self.hang_up(id);
         self.keep_answer(id, usage);
         self.call_tools(id, calls);
     }
@@ -57,7 +58,7 @@ impl Gateway {
     }
 
     /// Adds lines to the transcript in the name of a run. A store that cannot write ends the run.
-    fn append_for(&mut self, id: &RunId, messages: Vec<telson_proto::Json>) {
+    pub(super) fn append_for(&mut self, id: &RunId, messages: Vec<telson_proto::Json>) {
         let Some(run) = self.runs.open.get(id) else { return };
         let (key, session) = (run.key.clone(), run.session.clone());
         if self.sessions.get(&key).is_none_or(|current| current.id != session) {

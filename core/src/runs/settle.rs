@@ -20,7 +20,7 @@ use super::memory::{Ended, How};
 use super::result::{RunFailure, RunResult};
 use super::talk::Round;
 use super::turn::store_failed;
-use super::{Asker, Family, Run, Stage, record};
+use super::{Asker, Family, Purpose, Run, Stage, record};
 
 /// How a run ends.
 #[derive(Debug)]
@@ -39,6 +39,8 @@ pub(super) enum End {
     Replied {
         text: String,
     },
+    /// The conversation is summed up, or there was nothing to sum up.
+    Compacted,
 }
 
 impl Gateway {
@@ -52,6 +54,11 @@ impl Gateway {
             Stage::Streaming { fetch: Some(fetch), .. } => self.abort_fetch(fetch),
             Stage::Waiting => {
                 self.runs.lanes.withdraw(&key, id);
+            }
+            Stage::Compacting(compacting) => {
+                if let Some(fetch) = compacting.fetch {
+                    self.abort_fetch(fetch);
+                }
             }
             Stage::Calling(round) => {
                 for call in round.pending.keys() {
@@ -125,8 +132,11 @@ impl Gateway {
         let now = self.now;
         self.sessions.run_closed(&run.key, id);
         tracing::debug!(target: "gateway", run = %id, session = %run.key, end = word(end), "run ended");
-        for event in run.voice.finish(now, ending(end, &run.model)) {
-            self.publish(event);
+        // A compaction is no turn of the conversation: its own events say what it did.
+        if run.ask.purpose == Purpose::Answer {
+            for event in run.voice.finish(now, ending(end, &run.model)) {
+                self.publish(event);
+            }
         }
         let outcome = outcome(&run, end, now);
         let mut tickets = self.answers.finish(&run.family.answer_key(id), outcome.clone(), now);
@@ -160,12 +170,13 @@ fn word(end: &End) -> &'static str {
         End::Failed(_) => "failed",
         End::Collected => "collected",
         End::Replied { .. } => "replied",
+        End::Compacted => "compacted",
     }
 }
 
 fn status(end: &End) -> RunStatus {
     match end {
-        End::Done { .. } | End::Collected | End::Replied { .. } => RunStatus::Done,
+        End::Done { .. } | End::Collected | End::Replied { .. } | End::Compacted => RunStatus::Done,
         End::Aborted { reason } if reason == "timeout" => RunStatus::Timeout,
         End::Aborted { .. } => RunStatus::Killed,
         End::Failed(_) => RunStatus::Failed,
@@ -177,7 +188,7 @@ fn ending<'a>(end: &'a End, model: &'a ModelRef) -> Ending<'a> {
         End::Done { stop_reason, .. } => Ending::Done { stop_reason: stop_reason.as_str() },
         End::Aborted { reason } => Ending::Aborted { reason },
         End::Failed(error) => Ending::Failed { error, model },
-        End::Collected => Ending::Collected,
+        End::Collected | End::Compacted => Ending::Collected,
         End::Replied { text } => Ending::Replied { text },
     }
 }
@@ -185,7 +196,7 @@ fn ending<'a>(end: &'a End, model: &'a ModelRef) -> Ending<'a> {
 fn how(end: &End) -> How {
     match end {
         End::Done { stop_reason, .. } => How::Done { stop_reason: stop_reason.as_str() },
-        End::Collected | End::Replied { .. } => How::Done { stop_reason: "stop" },
+        End::Collected | End::Compacted | End::Replied { .. } => How::Done { stop_reason: "stop" },
         End::Aborted { reason } => How::Aborted { reason: reason.clone() },
         End::Failed(error) => How::Failed { error: error.message.clone() },
     }
@@ -229,7 +240,7 @@ fn result(run: &Run, end: &End) -> RunResult {
         End::Failed(error) => {
             ("error", Some(RunFailure { kind: error.kind, message: error.message.clone() }))
         }
-        End::Collected | End::Replied { .. } => ("stop", None),
+        End::Collected | End::Compacted | End::Replied { .. } => ("stop", None),
     };
     RunResult {
         texts: texts(run, end).map(str::to_owned).collect(),
@@ -255,7 +266,7 @@ fn agent_result(run: &Run, end: &End, now: Now) -> Json {
     let (aborted, stop_reason) = match end {
         End::Aborted { reason } => (true, reason.as_str()),
         End::Done { stop_reason, .. } => (false, stop_reason.as_str()),
-        End::Failed(_) | End::Collected | End::Replied { .. } => (false, "stop"),
+        End::Failed(_) | End::Collected | End::Compacted | End::Replied { .. } => (false, "stop"),
     };
     let began = run.voice.started_at().unwrap_or(now.wall);
     Json::of(&AgentDone {
@@ -295,10 +306,10 @@ fn assistant_message(run: &Run, end: &End, now: Now) -> Option<Json> {
         End::Done { stop_reason, usage } => (stop_reason.as_str(), *usage, None),
         End::Aborted { .. } => ("aborted", None, None),
         End::Failed(error) => ("error", None, Some(error.message.as_str())),
-        End::Collected => return None,
+        End::Collected | End::Compacted => return None,
         End::Replied { text } => return Some(Json::of(&ChatMessage::injected(text, now.wall))),
     };
-    if run.saying.is_empty() && error.is_none() {
+    if run.ask.purpose == Purpose::Compact || (run.saying.is_empty() && error.is_none()) {
         return None;
     }
     Some(Json::of(&record::assistant(run, &run.saying, stop_reason, usage, error, now.wall)))

@@ -118,8 +118,6 @@ impl Visibility {
 /// Agents that agents start (`agents.defaults.subagents`, `tools.subagents.tools`).
 #[derive(Clone, Debug)]
 pub struct SubagentSettings {
-    /// How many run at once.
-    pub max_concurrent: usize,
     /// How deep they nest.
     pub max_depth: usize,
     /// How many of one session run at once.
@@ -167,7 +165,6 @@ impl Default for ToolSettings {
 impl Default for SubagentSettings {
     fn default() -> Self {
         Self {
-            max_concurrent: 8,
             max_depth: 1,
             max_children: 5,
             model: None,

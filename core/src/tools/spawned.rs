@@ -47,6 +47,7 @@ impl Gateway {
             child: child.is_some(),
         };
         self.tools.spawned.insert(call, spawned);
+        let ask = Ask { lane: Some(if child.is_some() { "subagent" } else { "nested" }.to_owned()), ..ask };
         let admitted = self.admit_run(Admission {
             run: run.clone(),
             key: session.clone(),
