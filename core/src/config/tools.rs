@@ -144,7 +144,11 @@ fn server(member: &Member, check: &mut Check<'_>) -> Option<McpServerSettings> {
             return None;
         }
         (None, None) => {
-            refuse("", "has neither command nor url", "command for a program, or url for a server on the net");
+            refuse(
+                "",
+                "has neither command nor url",
+                "command for a program, or url for a server on the net",
+            );
             return None;
         }
         _ => {

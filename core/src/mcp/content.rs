@@ -54,9 +54,9 @@ fn told(block: &Value) -> String {
             format!("[{kind} {}, {} bytes, not shown]", text("mimeType"), text("data").len() / 4 * 3)
         }
         "resource" => resource(&block["resource"]),
-        "resource_link" => {
-            format!("[resource {}: {}] {}", text("name"), text("uri"), text("description")).trim_end().to_owned()
-        }
+        "resource_link" => format!("[resource {}: {}] {}", text("name"), text("uri"), text("description"))
+            .trim_end()
+            .to_owned(),
         other => format!("[a block of the unknown type {:?}]", other.chars().take(40).collect::<String>()),
     }
 }

@@ -91,7 +91,8 @@ impl Gateway {
             return self.write_line(process, body);
         }
         let session = server.http_session.as_deref();
-        let Some(request_out) = http_request(&server.settings, session, server.session.version(), Some(body)) else {
+        let Some(request_out) = http_request(&server.settings, session, server.session.version(), Some(body))
+        else {
             return;
         };
         let fetch = self.fetch(Fetcher::Tools, request_out);
@@ -100,7 +101,8 @@ impl Gateway {
 
     fn server_answered(&mut self, place: usize, call: CallId, answer: Answer) {
         let marker = self.entropy.entry_id();
-        let name = self.tools.mcp.servers.get(place).map(|server| server.name().to_owned()).unwrap_or_default();
+        let name =
+            self.tools.mcp.servers.get(place).map(|server| server.name().to_owned()).unwrap_or_default();
         let outcome = match answer {
             Answer::Result(result) => content::outcome(&name, &marker, &result),
             Answer::Error(problem) => ToolOutcome::error(format!("MCP server {name}: {problem}")),
@@ -135,8 +137,14 @@ impl Gateway {
             self.kill(process);
         }
         let mine = |exchange: &Exchange| exchange.server == place;
-        let fetches: Vec<FetchId> =
-            self.tools.mcp.exchanges.iter().filter(|(_, exchange)| mine(exchange)).map(|(id, _)| *id).collect();
+        let fetches: Vec<FetchId> = self
+            .tools
+            .mcp
+            .exchanges
+            .iter()
+            .filter(|(_, exchange)| mine(exchange))
+            .map(|(id, _)| *id)
+            .collect();
         for fetch in fetches {
             self.tools.mcp.exchanges.remove(&fetch);
             self.abort_fetch(fetch);
@@ -176,7 +184,8 @@ impl Gateway {
             ProcessEvent::Stdout(line) if line.trim().is_empty() => {}
             ProcessEvent::Stdout(line) => self.server_said(place, &line),
             ProcessEvent::Stderr(line) => {
-                let server = self.tools.mcp.servers.get(place).map(|server| server.name()).unwrap_or_default();
+                let server =
+                    self.tools.mcp.servers.get(place).map(|server| server.name()).unwrap_or_default();
                 let line: String = line.chars().take(MAX_STDERR).collect();
                 tracing::info!(target: "mcp", server, line, "stderr");
             }
@@ -238,7 +247,8 @@ impl Gateway {
     fn exchange_over(&mut self, id: FetchId) {
         let Some(exchange) = self.tools.mcp.exchanges.remove(&id) else { return };
         let (place, status, body) = (exchange.server, exchange.status, exchange.body());
-        let had_session = self.tools.mcp.servers.get(place).is_some_and(|server| server.http_session.is_some());
+        let had_session =
+            self.tools.mcp.servers.get(place).is_some_and(|server| server.http_session.is_some());
         if exchange.is_good() {
             if !body.trim().is_empty() {
                 self.server_said(place, &body);

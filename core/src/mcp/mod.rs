@@ -16,8 +16,8 @@ mod link;
 mod names;
 mod server;
 mod session;
-mod tool;
 pub mod settings;
+mod tool;
 
 #[cfg(test)]
 mod tests;

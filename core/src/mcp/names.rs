@@ -31,7 +31,9 @@ pub(super) fn assign<'a, T>(tools: impl Iterator<Item = (&'a str, &'a str, T)>) 
 
 /// Only ASCII letters, digits, `_` and `-`.
 fn sanitise(text: &str) -> String {
-    let clean: String =
-        text.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' || c == '-' { c } else { '-' }).collect();
+    let clean: String = text
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '_' || c == '-' { c } else { '-' })
+        .collect();
     if clean.is_empty() { "-".to_owned() } else { clean }
 }

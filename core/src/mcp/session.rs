@@ -97,7 +97,14 @@ impl Session {
             "capabilities": {},
             "clientInfo": {"name": "telson", "version": client},
         });
-        self.request(now, What::Initialise, "initialize", &params, limits::millis(limits::MCP_START_MS), events);
+        self.request(
+            now,
+            What::Initialise,
+            "initialize",
+            &params,
+            limits::millis(limits::MCP_START_MS),
+            events,
+        );
     }
 
     /// Ends everything that is under way.
@@ -169,7 +176,12 @@ impl Session {
     /// # Errors
     ///
     /// It is no message of the protocol.
-    pub(super) fn receive(&mut self, now: Duration, text: &str, events: &mut Vec<Event>) -> Result<(), &'static str> {
+    pub(super) fn receive(
+        &mut self,
+        now: Duration,
+        text: &str,
+        events: &mut Vec<Event>,
+    ) -> Result<(), &'static str> {
         let message: Value = serde_json::from_str(text).map_err(|_| "no JSON")?;
         match message {
             Value::Array(batch) => {
@@ -182,7 +194,12 @@ impl Session {
         }
     }
 
-    fn message(&mut self, now: Duration, mut message: Value, events: &mut Vec<Event>) -> Result<(), &'static str> {
+    fn message(
+        &mut self,
+        now: Duration,
+        mut message: Value,
+        events: &mut Vec<Event>,
+    ) -> Result<(), &'static str> {
         let id = message.get("id").filter(|id| !id.is_null()).cloned();
         match (message.get("method").and_then(Value::as_str), id) {
             (Some("ping"), Some(id)) => {
@@ -190,7 +207,8 @@ impl Session {
             }
             (Some(method), Some(id)) => {
                 let shown: String = method.chars().take(80).collect();
-                let error = json!({"code": METHOD_NOT_FOUND, "message": format!("Method not found: {shown}")});
+                let error =
+                    json!({"code": METHOD_NOT_FOUND, "message": format!("Method not found: {shown}")});
                 reply(&json!({"jsonrpc": "2.0", "id": id, "error": error}), events);
             }
             (Some(method), None) => {
@@ -254,7 +272,9 @@ impl Session {
         let Some(version) = VERSIONS.into_iter().find(|version| *version == theirs) else {
             let shown: String = theirs.chars().take(40).collect();
             let ours = VERSIONS.join(", ");
-            events.push(Event::Broken(format!("it speaks protocol version {shown:?}; this gateway speaks {ours}")));
+            events.push(Event::Broken(format!(
+                "it speaks protocol version {shown:?}; this gateway speaks {ours}"
+            )));
             return;
         };
         self.version = Some(version);

@@ -39,7 +39,8 @@ impl ServerTool {
         let title = tool["title"].as_str().or(annotations["title"].as_str());
         let title = title.map(str::trim).filter(|title| !title.is_empty() && title.len() <= MAX_NAME);
         let description = tool["description"].as_str().unwrap_or_default();
-        let clean: String = description.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect();
+        let clean: String =
+            description.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect();
         Ok(Self {
             name: name.to_owned(),
             title: title.map(str::to_owned),

@@ -24,15 +24,17 @@ impl Gateway {
     /// table, then those of servers by name.
     pub(crate) fn tools_for(&self, context: &ToolContext) -> Vec<ToolSpec> {
         let rules = self.tool_rules(context);
-        let own = BUILT_IN.iter().filter(|tool| self.has_built_in(context, tool, &rules)).map(|tool| ToolSpec {
-            name: tool.name.to_owned(),
-            description: tool.description.to_owned(),
-            parameters: Json::of(&(tool.parameters)()),
-            strict: None,
-        });
+        let own =
+            BUILT_IN.iter().filter(|tool| self.has_built_in(context, tool, &rules)).map(|tool| ToolSpec {
+                name: tool.name.to_owned(),
+                description: tool.description.to_owned(),
+                parameters: Json::of(&(tool.parameters)()),
+                strict: None,
+            });
         let servers = self.tools.mcp.offered().filter(|offer| {
             let subject = Subject { name: offer.name, foreign: true };
-            rules.iter().all(|rule| rule.permits(subject)) && self.session_permits(context, offer.server, offer.tool)
+            rules.iter().all(|rule| rule.permits(subject))
+                && self.session_permits(context, offer.server, offer.tool)
         });
         own.chain(servers.map(|offer| offer.spec())).collect()
     }
@@ -111,7 +113,8 @@ impl Gateway {
     fn inherited_rule(&self, context: &ToolContext) -> Option<Rule> {
         let entry = self.sessions.entry(&context.session)?;
         let names = |field: &str| -> Vec<String> {
-            let list = entry.extra.get(field).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+            let list =
+                entry.extra.get(field).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
             list.iter().filter_map(Value::as_str).map(str::to_owned).collect()
         };
         let (allow, deny) = (names("inheritedToolAllow"), names("inheritedToolDeny"));

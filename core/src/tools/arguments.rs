@@ -44,9 +44,13 @@ fn fits(value: &Value, left: &mut usize) -> bool {
 pub(super) fn read<T: DeserializeOwned>(arguments: &Value) -> Result<T, ToolOutcome> {
     let given = match arguments {
         Value::Null => Value::Object(serde_json::Map::new()),
-        Value::Object(members) => {
-            Value::Object(members.iter().filter(|(_, value)| !value.is_null()).map(|(n, v)| (n.clone(), v.clone())).collect())
-        }
+        Value::Object(members) => Value::Object(
+            members
+                .iter()
+                .filter(|(_, value)| !value.is_null())
+                .map(|(n, v)| (n.clone(), v.clone()))
+                .collect(),
+        ),
         _ => return Err(ToolOutcome::error("the arguments must be a JSON object")),
     };
     serde_path_to_error::deserialize(given).map_err(|error| {

@@ -165,6 +165,8 @@ impl Gateway {
     /// Tells the callers how their calls have ended. Hearing of it, a caller may call again.
     pub(crate) fn settle_tools(&mut self) {
         while let Some((call, caller, outcome)) = self.tools.done.pop_front() {
+            #[cfg(test)]
+            self.tools.told.push((call, outcome.clone()));
             match caller {
                 Caller::Run { run, .. } => self.run_tool_finished(call, &run, outcome),
                 Caller::Http(request) => self.api_tool_finished(request, outcome),

@@ -123,14 +123,12 @@ pub(crate) fn effective(gateway: &mut Gateway, call: Call<ToolsEffectiveParams>)
         mcp_tool_name: None,
         risk: tool.risk,
     });
-    let servers = gateway.tools.mcp.offered().filter(|offer| permitted(offer.name)).map(|offer| server_entry(&offer));
-    let groups = [("core", "Built-in tools", own.collect::<Vec<_>>()), ("mcp", "MCP servers", servers.collect())];
-    let groups = groups.into_iter().filter(|(_, _, tools)| !tools.is_empty()).map(|(id, label, tools)| ToolGroup {
-        id: id.to_owned(),
-        label: label.to_owned(),
-        source: id,
-        plugin_id: None,
-        tools,
+    let servers =
+        gateway.tools.mcp.offered().filter(|offer| permitted(offer.name)).map(|offer| server_entry(&offer));
+    let groups =
+        [("core", "Built-in tools", own.collect::<Vec<_>>()), ("mcp", "MCP servers", servers.collect())];
+    let groups = groups.into_iter().filter(|(_, _, tools)| !tools.is_empty()).map(|(id, label, tools)| {
+        ToolGroup { id: id.to_owned(), label: label.to_owned(), source: id, plugin_id: None, tools }
     });
     Ok(Reply::Ready(ToolsEffective {
         groups: groups.collect(),

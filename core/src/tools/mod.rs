@@ -122,6 +122,9 @@ pub struct Tools {
     /// The outbound requests of calls.
     fetches: BTreeMap<FetchId, CallId>,
     last_call: u64,
+    /// Every outcome that was delivered.
+    #[cfg(test)]
+    pub(crate) told: Vec<(CallId, ToolOutcome)>,
 }
 
 impl Tools {
@@ -134,6 +137,8 @@ impl Tools {
             spawned: BTreeMap::new(),
             fetches: BTreeMap::new(),
             last_call: 0,
+            #[cfg(test)]
+            told: Vec::new(),
         }
     }
 

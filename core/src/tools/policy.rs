@@ -5,7 +5,10 @@ use super::settings::{PolicySettings, Profile};
 /// The groups of tools by name. Names of tools that this gateway does not have stand here too, so that a policy
 /// that was written for another gateway says the same here.
 pub const GROUPS: &[(&str, &[&str])] = &[
-    ("group:sessions", &["sessions_list", "sessions_history", "sessions_send", "sessions_spawn", "session_status"]),
+    (
+        "group:sessions",
+        &["sessions_list", "sessions_history", "sessions_send", "sessions_spawn", "session_status"],
+    ),
     ("group:agents", &["agents_list"]),
     ("group:web", &["web_search", "web_fetch"]),
     ("group:messaging", &["message"]),
@@ -87,7 +90,10 @@ impl Rule {
     pub(super) fn profile(profile: Profile, also: &[String]) -> Self {
         let Some(names) = allowed(profile) else { return Self::default() };
         let also = also.iter().map(|name| normalise(name));
-        Self { allow: Some(names.iter().map(|name| (*name).to_owned()).chain(also).collect()), deny: Vec::new() }
+        Self {
+            allow: Some(names.iter().map(|name| (*name).to_owned()).chain(also).collect()),
+            deny: Vec::new(),
+        }
     }
 
     /// Whether it lets a tool through.
@@ -104,7 +110,11 @@ pub(super) fn rules(policy: &PolicySettings) -> Rule {
 }
 
 /// The part of a policy that is for a model, if it has one: `provider/model` goes before `provider`.
-pub(super) fn for_model<'a>(policy: &'a PolicySettings, provider: &str, model: &str) -> Option<&'a PolicySettings> {
+pub(super) fn for_model<'a>(
+    policy: &'a PolicySettings,
+    provider: &str,
+    model: &str,
+) -> Option<&'a PolicySettings> {
     let whole = format!("{provider}/{model}");
     let found = |name: &str| {
         policy.by_provider.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, policy)| policy)

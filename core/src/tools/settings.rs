@@ -164,13 +164,7 @@ impl Default for ToolSettings {
 
 impl Default for SubagentSettings {
     fn default() -> Self {
-        Self {
-            max_depth: 1,
-            max_children: 5,
-            model: None,
-            timeout: None,
-            policy: PolicySettings::default(),
-        }
+        Self { max_depth: 1, max_children: 5, model: None, timeout: None, policy: PolicySettings::default() }
     }
 }
 

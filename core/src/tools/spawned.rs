@@ -103,7 +103,8 @@ impl Gateway {
         }
         let id = self.entropy.entry_id();
         let shown = untrusted::wrap(&id, &format!("session {session}"), reply);
-        let mut outcome = ToolOutcome::json(json!({"status": "ok", "runId": run, key: session, "reply": reply}));
+        let mut outcome =
+            ToolOutcome::json(json!({"status": "ok", "runId": run, key: session, "reply": reply}));
         outcome.text = format!("status: ok\n{key}: {session}\n{shown}");
         outcome
     }

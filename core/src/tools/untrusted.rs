@@ -22,10 +22,8 @@ pub(super) fn defuse(text: &str) -> String {
         return text.to_owned();
     }
     // The letters of the text alone, with the place of each.
-    let letters: Vec<(usize, usize, u8)> = text
-        .char_indices()
-        .filter_map(|(at, c)| Some((at, at + c.len_utf8(), folded(c)?)))
-        .collect();
+    let letters: Vec<(usize, usize, u8)> =
+        text.char_indices().filter_map(|(at, c)| Some((at, at + c.len_utf8(), folded(c)?))).collect();
     let mut out = String::with_capacity(text.len());
     let (mut copied, mut at) = (0, 0);
     while at + MARK.len() <= letters.len() {

@@ -18,11 +18,17 @@ impl Gateway {
     /// # Errors
     ///
     /// The same for what does not exist and for what the caller may not see.
-    pub(super) fn session_for_tool(&self, context: &ToolContext, spelling: &str) -> Result<SessionKey, ToolOutcome> {
+    pub(super) fn session_for_tool(
+        &self,
+        context: &ToolContext,
+        spelling: &str,
+    ) -> Result<SessionKey, ToolOutcome> {
         let spelling = spelling.trim();
         let unknown = || {
             let shown: String = spelling.chars().take(128).collect();
-            ToolOutcome::error(format!("no session {shown:?} that you can reach; sessions_list shows those that you can"))
+            ToolOutcome::error(format!(
+                "no session {shown:?} that you can reach; sessions_list shows those that you can"
+            ))
         };
         let key = match spelling {
             "current" => context.session.clone(),

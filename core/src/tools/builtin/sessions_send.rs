@@ -65,9 +65,9 @@ pub(in crate::tools) fn begin(
     };
     let run = gateway.start_inner_run(call, context, &key, ask, None)?;
     match arguments.timeout_seconds.map_or(DEFAULT_WAIT_S, Count::get) {
-        0 => Ok(Begun::Done(ToolOutcome::json(
-            json!({"status": "accepted", "runId": run, "sessionKey": key}),
-        ))),
+        0 => {
+            Ok(Begun::Done(ToolOutcome::json(json!({"status": "accepted", "runId": run, "sessionKey": key}))))
+        }
         seconds => {
             let work = Work::Run { run, session: key, spawned: false };
             Ok(Begun::Waits(work, Duration::from_secs(seconds)))

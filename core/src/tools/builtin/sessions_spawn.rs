@@ -105,7 +105,8 @@ fn target(gateway: &Gateway, context: &ToolContext, asked: Option<&str>) -> Resu
     if known && gateway.may_start(&context.agent, &agent) {
         return Ok(agent);
     }
-    let problem = format!("agentId: no agent {agent} that you may start; agents_list shows those that you may");
+    let problem =
+        format!("agentId: no agent {agent} that you may start; agents_list shows those that you may");
     Err(ToolOutcome::error(problem))
 }
 

@@ -57,7 +57,10 @@ mod tests {
     fn a_page_may_name_its_own() {
         let page = b"<html><head><meta http-equiv=content-type content='text/html; charset=windows-1251'></head>\xcf";
         assert!(decode("text/html", true, page).ends_with('П'));
-        assert_eq!(decode("text/plain", false, "<meta charset=windows-1251>Ж".as_bytes()), "<meta charset=windows-1251>Ж");
+        assert_eq!(
+            decode("text/plain", false, "<meta charset=windows-1251>Ж".as_bytes()),
+            "<meta charset=windows-1251>Ж"
+        );
     }
 
     #[test]

@@ -15,9 +15,37 @@ const SILENT: [&str; 9] =
     ["script", "style", "noscript", "template", "svg", "iframe", "object", "canvas", "select"];
 /// Elements that begin a paragraph.
 const BLOCKS: [&str; 31] = [
-    "p", "div", "section", "article", "header", "footer", "main", "aside", "nav", "ul", "ol", "dl", "dt", "dd",
-    "table", "form", "fieldset", "figure", "figcaption", "blockquote", "pre", "hr", "h1", "h2", "h3", "h4", "h5",
-    "h6", "address", "details", "summary",
+    "p",
+    "div",
+    "section",
+    "article",
+    "header",
+    "footer",
+    "main",
+    "aside",
+    "nav",
+    "ul",
+    "ol",
+    "dl",
+    "dt",
+    "dd",
+    "table",
+    "form",
+    "fieldset",
+    "figure",
+    "figcaption",
+    "blockquote",
+    "pre",
+    "hr",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "address",
+    "details",
+    "summary",
 ];
 
 /// Reads a page. `base` is where it was found; with `markdown`, headings, lists and links are marked.
@@ -359,7 +387,10 @@ mod tests {
 
     #[test]
     fn broken_markup_is_read_as_well_as_it_can_be() {
-        assert_eq!(page("a < b &amp c &unknown; <p title=\"x>y\">d<script>").text, "a < b &amp c &unknown;\n\nd");
+        assert_eq!(
+            page("a < b &amp c &unknown; <p title=\"x>y\">d<script>").text,
+            "a < b &amp c &unknown;\n\nd"
+        );
         assert_eq!(page("x<a href=\"never closed>y</a>").text, "xy");
     }
 

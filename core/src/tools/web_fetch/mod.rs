@@ -131,7 +131,10 @@ impl Gateway {
             method: "GET",
             url: fetching.url.as_str().to_owned(),
             headers: vec![
-                ("accept".to_owned(), "text/markdown, text/html;q=0.9, text/plain;q=0.8, */*;q=0.5".to_owned()),
+                (
+                    "accept".to_owned(),
+                    "text/markdown, text/html;q=0.9, text/plain;q=0.8, */*;q=0.5".to_owned(),
+                ),
                 ("accept-encoding".to_owned(), "identity".to_owned()),
                 ("accept-language".to_owned(), "en;q=0.8, *;q=0.5".to_owned()),
                 ("user-agent".to_owned(), settings.user_agent.clone()),
@@ -178,7 +181,14 @@ impl Gateway {
 }
 
 impl Fetching {
-    fn moved(&mut self, now: Now, event: FetchEvent, most: usize, max_redirects: usize, marker: &str) -> Step {
+    fn moved(
+        &mut self,
+        now: Now,
+        event: FetchEvent,
+        most: usize,
+        max_redirects: usize,
+        marker: &str,
+    ) -> Step {
         match event {
             FetchEvent::Head { status, headers } => match self.head(status, &headers, most, max_redirects) {
                 Ok(step) => step,
@@ -214,16 +224,21 @@ impl Fetching {
             }
             let shown: String = location.chars().take(200).collect();
             let next = self.url.join(location);
-            let next = next.map_err(|_| ToolOutcome::error(format!("it redirects to {shown:?}, which is no URL")))?;
+            let next =
+                next.map_err(|_| ToolOutcome::error(format!("it redirects to {shown:?}, which is no URL")))?;
             self.url = judged(next.as_str())?;
             self.redirects += 1;
             return Ok(Step::Redirect);
         }
-        if let Some(coding) = header("content-encoding").filter(|coding| !coding.eq_ignore_ascii_case("identity")) {
-            let problem = format!("{} is sent compressed ({coding}) although that was not asked for", self.url);
+        if let Some(coding) =
+            header("content-encoding").filter(|coding| !coding.eq_ignore_ascii_case("identity"))
+        {
+            let problem =
+                format!("{} is sent compressed ({coding}) although that was not asked for", self.url);
             return Err(ToolOutcome::error(problem));
         }
-        if header("content-length").and_then(|length| length.parse::<usize>().ok()).is_some_and(|n| n > most) {
+        if header("content-length").and_then(|length| length.parse::<usize>().ok()).is_some_and(|n| n > most)
+        {
             return Err(too_large(most));
         }
         self.status = status;
