@@ -100,6 +100,12 @@ limits! {
         "A larger decoded attachment is refused with `INVALID_REQUEST`.";
     RUNS_ACTIVE: "runs" = 4, "runs", Some("agents.defaults.maxConcurrent"),
         "Further runs wait for a place in the main lane.";
+    WATCHED_SESSIONS: "watched-sessions" = 256, "sessions", None,
+        "A further `sessions.messages.subscribe` of the connection is refused with `INVALID_REQUEST`.";
+    FORK_BYTES: "fork" = 33_554_432, "bytes", None,
+        "A conversation with more bytes of messages is not forked, rewound or switched; compact it first.";
+    SESSION_GROUPS: "session-groups" = 200, "groups", None,
+        "A longer list of groups is refused with `INVALID_REQUEST`.";
     RUNS_WAITING: "runs-waiting" = 1_024, "runs", None,
         "A further run is refused with `UNAVAILABLE`, retryable.";
     RUN_MS: "run" = 600_000, "ms", Some("agents.defaults.timeoutSeconds"),
@@ -110,6 +116,8 @@ limits! {
         "One more message for a busy session: `messages.queue.drop` says which one has no turn of its own.";
     SUBAGENTS_ACTIVE: "subagent-runs" = 8, "runs", None,
         "Another run that a tool has started waits for its turn.";
+    SHUTDOWN_DRAIN_MS: "shutdown-drain" = 30_000, "ms", Some("gateway.shutdown.drainMs"),
+        "A run that is still under way this long after the gateway was asked to stop is aborted with `restart`.";
     RUN_ROUNDS: "run-rounds" = 100, "calls of a model", None,
         "The last call of a run: it is offered no tools, so that the model must answer.";
     RUN_MEMORY_MS: "run-memory" = 600_000, "ms", None,

@@ -22,6 +22,8 @@ pub struct Settings {
     pub auth: AuthSettings,
     /// The limits that configuration can change.
     pub limits: LimitSettings,
+    /// How long runs may go on when the gateway is to stop.
+    pub drain: Duration,
     /// Whether the plain dialect is spoken.
     pub simple_dialect: bool,
     /// The most that a plain connection without a device may be granted.
@@ -373,6 +375,7 @@ impl Settings {
             },
             auth: AuthSettings::new(mode),
             limits: LimitSettings::default(),
+            drain: Duration::ZERO,
             simple_dialect: true,
             simple_max_scopes: Scopes::all(),
             agents: AgentSettings::default(),

@@ -5,6 +5,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use telson_tests::on_both_binaries;
 use telson_tests::support::binary::{Binary, workspace};
+use telson_tests::support::client::Dialect;
 use telson_tests::support::command::Outcome;
 use telson_tests::support::gateway::{Gateway, Home};
 use telson_tests::support::model::{Answer, ModelServer, Step};
@@ -60,11 +61,9 @@ fn refuses() -> Answer {
 fn served(binary: Binary, answers: Vec<Answer>) -> (Gateway, ModelServer) {
     let model = ModelServer::start(answers);
     let home = Home::new(binary);
-    let endpoints = r#""chatCompletions": {"enabled": true}, "responses": {"enabled": true}"#;
-    let gateway = format!(r#""gateway": {{"http": {{"endpoints": {{{endpoints}}}}}}}"#);
-    let config = model.config("k");
-    let config = config.trim_start().strip_prefix('{').expect("the configuration is an object");
-    home.configure(&format!("{{{gateway}, {config}"));
+    let on = json!({"enabled": true});
+    let endpoints = json!({"chatCompletions": on, "responses": on});
+    home.configure(&model.config_with("k", &json!({"gateway": {"http": {"endpoints": endpoints}}})));
     (home.start(), model)
 }
 
@@ -152,11 +151,10 @@ fn sees_failures(binary: Binary, script: &str) {
 
 /// A client that goes away in the middle of a stream aborts its run: the model server sees the end of its own.
 fn leaves(binary: Binary, script: &str) {
-    let (gateway, model) = served(binary, vec![Answer::Stream(vec![Step::Say("once"), Step::Hold])]);
+    let (gateway, _model) = served(binary, vec![Answer::Stream(vec![Step::Say("once"), Step::Hold])]);
+    let mut client = gateway.operator(Dialect::V4);
     assert_eq!(run(script, &gateway, "leave"), json!({"left": true}));
-    model.question();
-    let mut client = gateway.operator(telson_tests::support::client::Dialect::V4);
-    client.until_idle();
+    client.event("chat", |payload| payload["state"] == json!("aborted"));
 }
 
 fn python_chats(binary: Binary) {

@@ -18,7 +18,7 @@ use super::session_named;
 
 const DEFAULT_LIMIT: usize = 200;
 /// How far back `offset` reaches, in messages.
-const MAX_REACH: usize = 20_000;
+pub(super) const MAX_REACH: usize = 20_000;
 /// The longest message that protocol 4 shows whole, in bytes; images give way first.
 const MAX_MESSAGE_BYTES: usize = 128 * 1024;
 
@@ -34,7 +34,7 @@ struct Page {
     around: Option<String>,
     max_chars: Option<usize>,
     max_bytes: usize,
-    startup: bool,
+    startup: Option<FirstPaint>,
 }
 
 /// `chat.history`: the end of a session's transcript.
@@ -53,18 +53,25 @@ pub(crate) fn history(gateway: &mut Gateway, call: Call<ChatHistoryParams>) -> A
             ("sessionId", params.session_id.is_some()),
         ],
     )?;
-    load(gateway, call, false)
+    load(gateway, call, None)
 }
 
-/// `chat.startup`: the same with what a page needs for its first paint.
-pub(crate) fn startup(gateway: &mut Gateway, call: Call<ChatHistoryParams>) -> Answer<ChatHistory> {
-    load(gateway, call, true)
+/// What `chat.startup` adds to a page.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FirstPaint {
+    /// The answer to `sessions.resolve`, when the session was named by a short id.
+    pub(super) resolution: Option<Json>,
 }
 
-fn load(gateway: &mut Gateway, call: Call<ChatHistoryParams>, startup: bool) -> Answer<ChatHistory> {
+/// Loads a page and answers with it.
+pub(super) fn load(
+    gateway: &mut Gateway,
+    call: Call<ChatHistoryParams>,
+    startup: Option<FirstPaint>,
+) -> Answer<ChatHistory> {
     let Call { principal, ticket, params, .. } = call;
     let (principal, params) = (&*principal, &params);
-    check_combination(params, if startup { "chat.startup" } else { "chat.history" })?;
+    check_combination(params, if startup.is_some() { "chat.startup" } else { "chat.history" })?;
     let key =
         session_named(gateway, principal, &ticket, params.session_key.as_str(), params.agent_id.as_ref())?;
     authorize(principal, &Effect::ReadSessions)?;
@@ -96,9 +103,12 @@ fn load(gateway: &mut Gateway, call: Call<ChatHistoryParams>, startup: bool) -> 
         (Some(session), _) => session,
         (None, _) => return Ok(Reply::Ready(gateway.history_page(&page, None, &[]))),
     };
+    // Beside the lines of a page there may be those of other branches.
+    let branched = gateway.sessions.is_branched(&page.key);
     // A page further back lies behind those that come after it, and the page around a message anywhere.
     let (limit, max_bytes) = match (&page.around, page.offset) {
-        (None, 0) => (page.limit, page.max_bytes),
+        (None, 0) if !branched => (page.limit, page.max_bytes),
+        (None, _) if branched => (MAX_REACH, most * 4),
         (None, offset) => (page.limit + offset, most * 4),
         (Some(_), _) => (MAX_REACH, most * 4),
     };
@@ -143,7 +153,34 @@ fn is_browser(principal: &Principal) -> bool {
 }
 
 impl Gateway {
-    fn history_answer(&self, page: &Page, session: &SessionId, mut entries: Vec<TranscriptEntry>) -> Outcome {
+    /// The last messages of a session, oldest first, as protocol 4 shows them; none when there is no such session.
+    pub(crate) fn last_messages(
+        &mut self,
+        key: &SessionKey,
+        limit: usize,
+        then: impl FnOnce(&mut Self, Result<Vec<Value>, ErrorShape>) + Send + 'static,
+    ) {
+        let Some(session) = self.sessions.get(key) else { return then(self, Ok(Vec::new())) };
+        let max_bytes = limits::length(limits::HISTORY_BYTES);
+        let reach = if session.is_branched() { MAX_REACH } else { limit };
+        let query = Query::Tail { session: session.id.clone(), limit: reach, max_bytes };
+        let key = key.clone();
+        self.load(query, move |gateway, loaded| {
+            let messages = match loaded {
+                Ok(Loaded::Entries(entries)) => {
+                    let entries = gateway.sessions.on_branch(&key, entries);
+                    let last = entries.iter().skip(entries.len().saturating_sub(limit));
+                    Ok(fit(last.filter_map(as_event).collect(), max_bytes).0)
+                }
+                Ok(_) => Err(ErrorShape::unavailable("the store answered another question")),
+                Err(error) => Err(error.into()),
+            };
+            then(gateway, messages);
+        });
+    }
+
+    fn history_answer(&self, page: &Page, session: &SessionId, entries: Vec<TranscriptEntry>) -> Outcome {
+        let mut entries = self.sessions.on_branch(&page.key, entries);
         if let Some(id) = &page.around {
             let Some(at) = entries.iter().position(|entry| entry.id == *id) else {
                 return Outcome::error(ErrorShape::invalid(format!("messageId not found: {id}")));
@@ -163,12 +200,12 @@ impl Gateway {
         session: Option<&SessionId>,
         entries: &[TranscriptEntry],
     ) -> ChatHistory {
-        let first = entries.first().map(|entry| entry.seq);
+        let earlier = entries.first().is_some_and(|first| first.seq > 1 && first.parent.is_some());
         let shown = entries.iter().filter_map(|entry| shown(page, entry)).collect();
         let (messages, left_out) = fit(shown, page.max_bytes);
         let entry = self.sessions.entry(&page.key);
         let thinking = entry.and_then(|entry| entry.thinking_level.clone());
-        let has_more = left_out > 0 || first.is_some_and(|seq| seq > 1);
+        let has_more = left_out > 0 || earlier;
         ChatHistory {
             session_key: page.shown_key.clone(),
             session_id: session.map(|session| session.as_str().to_owned()),
@@ -196,7 +233,9 @@ impl Gateway {
             has_more,
             total_messages: total,
             in_flight_run: self.in_flight(&page.key),
-            agents_list: page.startup.then(|| Json::of(&self.agents_list(Protocol::V4))),
+            agents_list: page.startup.as_ref().map(|_| Json::of(&self.agents_list(Protocol::V4))),
+            metadata: page.startup.as_ref().map(|_| self.chat_metadata()),
+            resolution: page.startup.as_ref().and_then(|paint| paint.resolution.clone()),
         }
     }
 
@@ -210,17 +249,31 @@ impl Gateway {
 
 /// An entry as the caller may see it; `None` when it is not for showing.
 fn shown(page: &Page, entry: &TranscriptEntry) -> Option<Value> {
+    as_seen(entry, page.protocol, page.draws, page.max_chars)
+}
+
+/// An entry as those hear of it who watch its session; `None` when it is not for showing.
+pub(crate) fn as_event(entry: &TranscriptEntry) -> Option<Value> {
+    as_seen(entry, Protocol::V4, false, None)
+}
+
+pub(super) fn as_seen(
+    entry: &TranscriptEntry,
+    protocol: Protocol,
+    draws: bool,
+    max_chars: Option<usize>,
+) -> Option<Value> {
     let mut message = entry.message.to_value();
-    if page.protocol == Protocol::V4 && entry.message.as_str().len() > MAX_MESSAGE_BYTES {
+    if protocol == Protocol::V4 && entry.message.as_str().len() > MAX_MESSAGE_BYTES {
         images_of(&mut message).for_each(leave_out);
     }
-    if !message.is_object() || !sanitise::message(&mut message, page.protocol, page.max_chars) {
+    if !message.is_object() || !sanitise::message(&mut message, protocol, max_chars) {
         return None;
     }
-    if page.draws {
+    if draws {
         images_of(&mut message).for_each(add_source);
     }
-    if page.protocol == Protocol::V4 {
+    if protocol == Protocol::V4 {
         let mut about = json!({"id": entry.id, "seq": entry.seq});
         if let Some(run) = &entry.run {
             about["runId"] = run.as_str().into();

@@ -75,6 +75,12 @@ pub(super) fn limits(root: &Node) -> LimitSettings {
     limits
 }
 
+/// How long runs may go on when the gateway is to stop.
+pub(super) fn drain(root: &Node) -> Duration {
+    let key = "gateway.shutdown.drainMs";
+    count(root, key).map_or(crate::limits::millis(crate::limits::SHUTDOWN_DRAIN_MS), Duration::from_millis)
+}
+
 /// Whether the plain dialect is spoken, and the most it may be granted.
 pub(super) fn simple_dialect(root: &Node) -> (bool, Scopes) {
     let enabled = flag(root, "gateway.simpleDialect.enabled").unwrap_or(true);

@@ -148,6 +148,7 @@ impl Gateway {
     pub(super) fn gone(&mut self, conn: ConnId) {
         self.handshake.gone(conn);
         self.deadlines.gone(conn);
+        self.sessions.watches.gone(conn);
         if self.conns.remove(&conn).is_some() {
             self.presence.gone(self.now, conn);
         }

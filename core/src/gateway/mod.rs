@@ -209,6 +209,8 @@ pub struct Gateway {
     pub(crate) started: Now,
     pub(crate) boot_id: String,
     pub(crate) phase: Phase,
+    /// Until when runs may go on while the gateway stops.
+    drain_until: Option<Duration>,
     pub(crate) conns: BTreeMap<ConnId, Arc<Principal>>,
     pub(crate) answers: Answers,
     pub(crate) agents: Agents,
@@ -269,6 +271,7 @@ impl Gateway {
             started: now,
             boot_id,
             phase: Phase::Starting,
+            drain_until: None,
             conns: BTreeMap::new(),
             outputs: VecDeque::new(),
             stores: BTreeMap::new(),
@@ -311,11 +314,17 @@ impl Gateway {
 
     /// When to send [`Input::Timeout`] at the latest, on the monotonic clock.
     pub fn poll_timeout(&self) -> Option<Duration> {
-        if self.phase != Phase::Serving {
-            return None;
+        match self.phase {
+            Phase::Serving => {}
+            Phase::Stopping => {
+                let runs = earliest(self.runs.next_deadline(), self.tools.next_deadline());
+                return earliest(self.drain_until, runs);
+            }
+            Phase::Starting | Phase::Stopped | Phase::Broken => return None,
         }
         let domains = earliest(self.runs.next_deadline(), self.handshake.next_deadline());
         let domains = earliest(earliest(domains, self.tools.next_deadline()), self.api.next_deadline());
+        let domains = earliest(domains, self.sessions.changes.next_deadline());
         earliest(earliest(domains, self.system.next_deadline()), self.deadlines.next())
     }
 

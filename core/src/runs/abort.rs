@@ -64,6 +64,15 @@ impl Gateway {
         self.when_gone(runs, then);
     }
 
+    /// Ends the runs that have not had their turn.
+    pub(crate) fn abort_waiting_runs(&mut self, reason: &str) {
+        let waiting: Vec<RunId> =
+            self.runs.open.values().filter(|run| !run.has_begun()).map(|run| run.id.clone()).collect();
+        for run in &waiting {
+            self.abort_run(run, reason);
+        }
+    }
+
     /// Ends every run; those who wait for others are told that time is up.
     pub(crate) fn abort_all_runs(&mut self, reason: &str) {
         let open: Vec<RunId> = self.runs.open.keys().cloned().collect();

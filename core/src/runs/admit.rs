@@ -99,7 +99,7 @@ impl Gateway {
             answer_key: answer_key.to_owned(),
             at: now.wall,
         };
-        let mut ops: Vec<Op> = line.map(Op::AppendEntry).into_iter().collect();
+        let mut ops: Vec<Op> = line.iter().cloned().map(Op::AppendEntry).collect();
         ops.push(Op::OpenRun(open));
         if family != Family::Inner {
             ops.extend(self.answers.record(answer_key, &interrupted(family, &run), now));
@@ -132,8 +132,14 @@ impl Gateway {
             },
         );
         let reason = if created { Reason::Create } else { Reason::Send };
+        let named = key.clone();
         self.store_session(&key, ops, move |gateway, stored| match stored {
-            Ok(()) => gateway.admitted(&run, seq, reason),
+            Ok(()) => {
+                if let Some(line) = &line {
+                    gateway.announce_message(&named, line);
+                }
+                gateway.admitted(&run, seq, reason);
+            }
             Err(error) => gateway.not_admitted(&run, error),
         });
     }

@@ -187,7 +187,9 @@ impl Gateway {
         let compacting = Compacting { stream, fetch, summary, replaced, first_kept, before };
         run.stage = Stage::Compacting(Box::new(compacting));
         let event = run.voice.compaction(self.now, "start", None);
+        let key = run.key.clone();
         self.publish(event);
+        self.announce_compaction(&key, id.as_str(), None, None);
         true
     }
 
@@ -246,6 +248,7 @@ impl Gateway {
         });
         self.append_for(id, vec![Json::of(&line)]);
         self.publish(event);
+        self.announce_compaction(&key, id.as_str(), Some(true), None);
         if goes_on {
             self.call_model(id);
         } else {

@@ -322,6 +322,11 @@ impl Runs {
         self.open.len()
     }
 
+    /// How many runs are turns of their sessions now.
+    pub(crate) fn begun(&self) -> usize {
+        self.open.values().filter(|run| run.has_begun()).count()
+    }
+
     /// A run that has not ended.
     pub(crate) fn get(&self, run: &RunId) -> Option<&Run> {
         self.open.get(run)

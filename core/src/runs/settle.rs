@@ -11,7 +11,7 @@ use crate::messages::Outcome;
 use crate::providers::{ErrorKind, ModelError, StopReason, Usage};
 use crate::sessions::{Reason, RunStatus};
 use crate::settings::ModelRef;
-use crate::store::{Op, StoreError};
+use crate::store::{Op, StoreError, TranscriptEntry};
 use crate::time::Now;
 
 use super::admit::failed;
@@ -59,6 +59,7 @@ impl Gateway {
                 if let Some(fetch) = compacting.fetch {
                     self.abort_fetch(fetch);
                 }
+                self.announce_compaction(&key, id.as_str(), Some(false), Some(word(&end)));
             }
             Stage::Calling(round) => {
                 for call in round.pending.keys() {
@@ -68,10 +69,14 @@ impl Gateway {
             }
             _ => {}
         }
-        let ops = self.last_ops(id, &end, unfinished);
+        let (ops, lines) = self.last_ops(id, &end, unfinished);
         let id = id.clone();
+        let named = key.clone();
         let then = move |gateway: &mut Self, stored: Result<(), StoreError>| match stored {
-            Ok(()) => gateway.close_run(&id, &end),
+            Ok(()) => {
+                lines.iter().for_each(|line| gateway.announce_message(&named, line));
+                gateway.close_run(&id, &end);
+            }
             Err(error) => gateway.close_run(&id, &End::Failed(store_failed(&error))),
         };
         // A session that was removed meanwhile must not come back.
@@ -81,19 +86,25 @@ impl Gateway {
         }
     }
 
-    /// What is stored at the end of a run, beside the session's row.
-    fn last_ops(&mut self, id: &RunId, end: &End, unfinished: Option<Round>) -> Vec<Op> {
+    /// What is stored at the end of a run beside the session's row, and the lines of the transcript in it.
+    fn last_ops(
+        &mut self,
+        id: &RunId,
+        end: &End,
+        unfinished: Option<Round>,
+    ) -> (Vec<Op>, Vec<TranscriptEntry>) {
         let now = self.now;
-        let mut ops = Vec::new();
-        let Some(run) = self.runs.open.get(id) else { return ops };
+        let (mut ops, mut lines) = (Vec::new(), Vec::new());
+        let Some(run) = self.runs.open.get(id) else { return (ops, lines) };
         let current = self.sessions.get(&run.key).is_some_and(|session| session.id == run.session);
         if current {
             let results = unfinished.map(|round| round.results(CUT_SHORT)).unwrap_or_default();
             let results = results.iter().map(|(call, outcome)| record::tool_result(call, outcome, now.wall));
             for message in results.chain(assistant_message(run, end, now)).collect::<Vec<_>>() {
                 let line = self.sessions.append(now, &mut self.entropy, &run.key, message, Some(id.clone()));
-                ops.extend(line.map(Op::AppendEntry));
+                lines.extend(line);
             }
+            ops.extend(lines.iter().cloned().map(Op::AppendEntry));
             let context = self.agents.context_tokens(&run.model);
             let begun = run.voice.started_at().is_some();
             let text = match end {
@@ -123,7 +134,7 @@ impl Gateway {
         if run.family != Family::Inner {
             ops.extend(self.answers.record(&run.family.answer_key(id), &outcome, now));
         }
-        ops
+        (ops, lines)
     }
 
     /// The end is stored, or will never be: events, answers, and the next turn.

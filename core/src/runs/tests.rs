@@ -675,3 +675,37 @@ fn a_compaction_that_is_asked_for_is_no_turn_of_the_conversation() {
     assert_eq!((last["role"].as_str(), last["summary"].as_str()), (Some("compaction"), Some("sum")));
     assert!(world.gateway.runs.is_idle());
 }
+
+#[test]
+fn a_stopping_gateway_lets_the_run_under_way_finish_and_ends_those_that_wait() {
+    let mut world = World::with(|settings| {
+        settings.drain = std::time::Duration::from_secs(30);
+    });
+    let client = world.operator(Protocol::V4);
+    world.call(client, "chat.send", send("r1", "one two"));
+    world.call(client, "chat.send", send("r2", "three"));
+    world.input(Input::Stop { reason: "gateway stopping".to_owned(), restart_expected: None });
+    assert_eq!(world.terminal("r2", Protocol::V4).unwrap()["stopReason"], "restart");
+    assert!(!world.stopped);
+    world.advance(1_000);
+    assert_eq!(text_of(&world.terminal("r1", Protocol::V4).unwrap()), "one two");
+    assert!(world.stopped);
+}
+
+#[test]
+fn a_run_that_outlasts_the_drain_is_aborted() {
+    let mut world = World::with_model();
+    world.gateway.settings.drain = std::time::Duration::from_secs(30);
+    let client = world.operator(Protocol::V4);
+    world.call(client, "chat.send", send("r1", "one"));
+    let (id, _) = world.fetch();
+    world.head(id);
+    world.words(id, "half");
+    world.input(Input::Stop { reason: "gateway stopping".to_owned(), restart_expected: None });
+    world.advance(29_999);
+    assert!(!world.stopped);
+    world.advance(1);
+    let end = world.terminal("r1", Protocol::V4).unwrap();
+    assert_eq!((&end["stopReason"], text_of(&end)), (&json!("restart"), "half"));
+    assert!(world.stopped);
+}

@@ -109,7 +109,10 @@ impl Gateway {
             return;
         }
         let entries = match loaded {
-            Ok(Loaded::Entries(entries)) => entries,
+            Ok(Loaded::Entries(entries)) => match self.runs.open.get(id) {
+                Some(run) => self.sessions.on_branch(&run.key, entries),
+                None => entries,
+            },
             Ok(Loaded::Everything(_)) => Vec::new(),
             Err(error) => return self.end_run(id, End::Failed(store_failed(&error))),
         };

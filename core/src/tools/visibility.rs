@@ -48,7 +48,7 @@ impl Gateway {
         }
         let rules = self.sessions.rules();
         let same_agent = !keys::is_reserved(key) && rules.agent_of(key) == context.agent;
-        let of_mine = || self.ancestors(key).any(|ancestor| ancestor == context.session);
+        let of_mine = || self.spawners(key).any(|ancestor| ancestor == context.session);
         match self.tools.settings.visibility {
             Visibility::Myself => false,
             Visibility::Tree => of_mine(),
@@ -70,7 +70,7 @@ impl Gateway {
     }
 
     /// The session that started a session, the one that started that, and so on.
-    fn ancestors(&self, key: &SessionKey) -> impl Iterator<Item = SessionKey> + use<'_> {
+    fn spawners(&self, key: &SessionKey) -> impl Iterator<Item = SessionKey> + use<'_> {
         let parent = |key: &SessionKey| {
             let parent = self.sessions.entry(key)?.spawned_by.as_deref()?;
             self.sessions.resolve(parent).ok()
@@ -81,7 +81,7 @@ impl Gateway {
     /// How many sessions stand above a sub-agent's; 0 for a session that nobody has started. A sub-agent's session
     /// whose origin is unknown is one deep.
     pub(super) fn spawn_depth(&self, key: &SessionKey) -> usize {
-        let above = self.ancestors(key).count();
+        let above = self.spawners(key).count();
         if keys::is_subagent(key) { above.max(1) } else { above }
     }
 }

@@ -56,6 +56,8 @@ pub(super) struct Engine<R: Runtime> {
     /// The last number given to an HTTP request.
     serial: u64,
     ending: Ending,
+    /// How long runs may go on after a signal.
+    drain: Duration,
     /// The timer that is set, and for when.
     timer: Option<(Duration, Pinned<R::Sleep>)>,
 }
@@ -79,6 +81,7 @@ impl<R: Runtime> Engine<R> {
         let clock = Clock::start();
         let (reports, stored) = async_channel::unbounded();
         Self {
+            drain: settings.drain,
             machines: Joined::new(settings, seed, clock.now()),
             context,
             clock,
@@ -190,7 +193,8 @@ impl<R: Runtime> Engine<R> {
             }
             return;
         }
-        if let Told::Stop { reason, restart_expected } = self.ending.signalled(self.clock.now().mono, signal)
+        if let Told::Stop { reason, restart_expected } =
+            self.ending.signalled(self.clock.now().mono, signal, self.drain)
         {
             self.tell(Input::Gateway(gateway::Input::Stop { reason, restart_expected }));
         }
