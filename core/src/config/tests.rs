@@ -67,6 +67,8 @@ fn required(path: &str, opening: &str) -> &'static str {
         _ if path.starts_with("models.providers.*.models[]") && !path.ends_with(".id") && deep == 4 => {
             "id: 'm', "
         }
+        "mcp.servers.*.command" | "mcp.servers.*.url" => "",
+        _ if path.starts_with("mcp.servers") && deep == 3 => "command: 'x', ",
         _ => "",
     }
 }

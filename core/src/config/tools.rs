@@ -171,3 +171,115 @@ fn pairs(node: &Node, name: &str) -> BTreeMap<String, String> {
     let members = node.get(name).map(Node::members).unwrap_or_default();
     members.iter().filter_map(|member| Some((member.name.clone(), member.node.text()?.to_owned()))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::super::{Environment, Flags, Loaded, Surroundings, load};
+    use super::*;
+    use crate::auth::Secret;
+    use crate::ids::AgentId;
+    use crate::settings::{AuthMode, Settings};
+
+    fn read(text: &str) -> Result<Loaded, Vec<Issue>> {
+        let env =
+            [("TOKEN".to_owned(), "a-long-secret-token".to_owned())].into_iter().collect::<Environment>();
+        load(Some(text), &env, &Flags::default(), &Surroundings::default())
+    }
+
+    fn settings(text: &str) -> Settings {
+        let facts = Settings::plain(AuthMode::None).facts;
+        read(text).expect("no mistakes").settings(facts, Some(Secret::new("x"))).unwrap()
+    }
+
+    fn refusal(text: &str) -> String {
+        let issues = read(text).expect_err("a mistake");
+        assert_eq!(issues.len(), 1, "{issues:?}");
+        issues[0].to_string()
+    }
+
+    #[test]
+    fn the_policy_is_read_for_all_and_for_each_agent() {
+        let settings = settings(
+            "{tools: {profile: 'coding', alsoAllow: ['x'], deny: ['y'], byProvider: {Ollama: {allow: ['z']}},
+                sessions: {visibility: 'all'}, agentToAgent: {enabled: true}, web: {fetch: {maxRedirects: 5}},
+                subagents: {tools: {deny: ['web_fetch']}}},
+              gateway: {tools: {allow: ['sessions_send']}},
+              agents: {defaults: {subagents: {maxSpawnDepth: 2, model: 'a/b'}},
+                list: [{id: 'Ops', tools: {allow: ['group:web']}, subagents: {allowAgents: ['*']}}]}}",
+        );
+        let tools = settings.tools;
+        assert_eq!(
+            (tools.policy.profile, tools.policy.also_allow),
+            (Some(Profile::Coding), vec!["x".to_owned()])
+        );
+        assert_eq!(tools.policy.by_provider["ollama"].allow, ["z"]);
+        assert_eq!((tools.visibility, tools.agent_to_agent), (Visibility::All, Some(Vec::new())));
+        assert_eq!((tools.web_fetch.max_redirects, tools.web_fetch.max_chars), (5, 50_000));
+        assert_eq!(
+            (tools.subagents.max_depth, tools.subagents.policy.deny),
+            (2, vec!["web_fetch".to_owned()])
+        );
+        assert_eq!(tools.http_allow, ["sessions_send"]);
+        let ops = &tools.agents[&AgentId::new("ops")];
+        assert_eq!(
+            (ops.policy.allow.as_slice(), ops.allow_agents.as_slice()),
+            (&["group:web".to_owned()][..], &["*".to_owned()][..])
+        );
+    }
+
+    #[test]
+    fn two_lists_of_what_is_allowed_contradict_each_other() {
+        let said = refusal("{tools: {allow: ['a'], alsoAllow: ['b']}}");
+        assert!(said.starts_with("tools.alsoAllow: stands beside allow"), "{said}");
+    }
+
+    #[test]
+    fn servers_are_programs_or_addresses() {
+        let settings = settings(
+            "{mcp: {servers: {
+                b: {command: 'npx', args: ['-y', 'x'], env: {KEY: '${TOKEN}'}, cwd: '/srv', timeoutMs: 5000},
+                a: {url: 'https://example.org/mcp', headers: {Authorization: 'Bearer ${TOKEN}'}, enabled: false,
+                    tools: {allow: ['get_*'], deny: ['get_all']}},
+            }}}",
+        );
+        let [far, near] = settings.mcp.as_slice() else { panic!("{:?}", settings.mcp) };
+        assert_eq!(
+            (far.name.as_str(), far.enabled, far.deny.as_slice()),
+            ("a", false, &["get_all".to_owned()][..])
+        );
+        assert_eq!(near.timeout, Duration::from_secs(5));
+        let McpTransport::Stdio(spec) = &near.transport else { panic!("{near:?}") };
+        assert_eq!((spec.program.as_str(), spec.env["KEY"].as_str()), ("npx", "a-long-secret-token"));
+        assert!(!format!("{settings:?}").contains("a-long-secret-token"), "secrets stay out of logs");
+    }
+
+    #[test]
+    fn secrets_of_servers_are_known_to_the_logs_and_hidden_from_the_view() {
+        let text = "{mcp: {servers: {a: {command: 'x', env: {KEY: 'sesame-open-now', N: '1'}}}}}";
+        let loaded = read(text).unwrap();
+        let known: Vec<&str> = loaded.secrets().collect();
+        assert_eq!(known, ["sesame-open-now"]);
+        let facts = Settings::plain(AuthMode::None).facts;
+        let view = loaded.settings(facts, Some(Secret::new("x"))).unwrap().config;
+        assert!(!view.raw.unwrap().contains("sesame"));
+        assert!(!view.config.as_str().contains("sesame"));
+    }
+
+    #[test]
+    fn a_server_that_cannot_be_is_refused_with_its_name() {
+        for (server, problem) in [
+            ("{}", "mcp.servers.s: has neither command nor url"),
+            ("{command: 'x', url: 'http://h'}", "mcp.servers.s: has both command and url"),
+            (
+                "{command: 'x', transport: 'streamable-http'}",
+                "mcp.servers.s.transport: does not go with the rest",
+            ),
+            ("{url: 'http://h', headers: {'a b': 'c'}}", "mcp.servers.s.headers.a b: is not a header name"),
+        ] {
+            let said = refusal(&format!("{{mcp: {{servers: {{s: {server}}}}}}}"));
+            assert!(said.starts_with(problem), "{said}");
+        }
+    }
+}

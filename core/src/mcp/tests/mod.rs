@@ -4,6 +4,7 @@
 
 mod http;
 mod names;
+mod real;
 mod session;
 mod stdio;
 
