@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use telson_proto::{Json, Scopes};
 
+use crate::api::ApiSettings;
 use crate::auth::Secret;
 use crate::ids::AgentId;
 use crate::limits;
@@ -36,6 +37,8 @@ pub struct Settings {
     pub tools: ToolSettings,
     /// The servers that bring tools, by name.
     pub mcp: Vec<McpServerSettings>,
+    /// The HTTP endpoints for programs.
+    pub api: ApiSettings,
     /// The configuration as `config.get` shows it, secrets redacted.
     pub config: ConfigView,
 }
@@ -382,6 +385,7 @@ impl Settings {
             providers: Vec::new(),
             tools: ToolSettings::default(),
             mcp: Vec::new(),
+            api: ApiSettings::default(),
             config: ConfigView::absent(),
         }
     }

@@ -203,6 +203,11 @@ impl World {
 
     /// A gateway whose default model is `fake/m`, whose server is played by the test.
     pub(crate) fn with_model() -> Self {
+        Self::with_model_and(|_| {})
+    }
+
+    /// The same with other settings.
+    pub(crate) fn with_model_and(change: impl FnOnce(&mut Settings)) -> Self {
         Self::with(|settings| {
             settings.providers.push(ProviderSettings {
                 id: "fake".to_owned(),
@@ -221,6 +226,7 @@ impl World {
                 }],
             });
             settings.agents.model = ModelRef::parse("fake/m").unwrap();
+            change(settings);
         })
     }
 

@@ -9,6 +9,7 @@ pub mod gateway;
 pub mod http;
 pub mod model;
 pub mod packages;
+pub mod terminal;
 
 use std::time::Duration;
 

@@ -4,6 +4,7 @@
 //! effects. Devices themselves are kept by [`crate::devices`].
 
 mod authorize;
+mod bearer;
 mod clients;
 mod deviceless;
 mod enter;
@@ -23,5 +24,6 @@ mod verify;
 
 pub use authorize::{Effect, authorize};
 pub(crate) use authorize::{permits_tool, require, wrong_role};
+pub(crate) use bearer::BearerFault;
 pub use principal::{AuthMethod, Client, Declared, Principal};
 pub use secret::Secret;

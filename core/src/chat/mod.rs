@@ -69,7 +69,7 @@ fn timeout(asked: Option<u64>, unit: Duration, default: Duration) -> Duration {
 }
 
 /// Whether the session's policy forbids messages.
-fn is_blocked(gateway: &Gateway, key: &SessionKey) -> bool {
+pub(crate) fn is_blocked(gateway: &Gateway, key: &SessionKey) -> bool {
     gateway.sessions.entry(key).is_some_and(|entry| entry.send_policy.as_deref() == Some("deny"))
 }
 

@@ -183,6 +183,65 @@ keys! {
         "Do not ask protocol 3 web clients for a device at all.";
     "gateway.nodes.pairing.autoApproveLocal" Kind::Flag, Some("true"),
         "Pair devices of direct loopback connections at once.";
+    "gateway.http.legacyNames" Kind::Flag, Some("true"),
+        "Over HTTP, know headers `x-clawdbot-…` and `x-moltbot-…` and models `clawdbot/<agent>` and `moltbot/<agent>` too.";
+    "gateway.http.endpoints.chatCompletions.enabled" Kind::Flag, Some("false"),
+        "Serve `POST /v1/chat/completions`.";
+    "gateway.http.endpoints.chatCompletions.acceptAnyModel" Kind::Flag, Some("false"),
+        "Let every model name that is no agent mean the default agent, for programs that insist on one such as `gpt-4o`.";
+    "gateway.http.endpoints.chatCompletions.images.allowUrl" Kind::Flag, Some("false"),
+        "Whether an image of a chat completion may be named by URL. The gateway fetches it from public addresses only.";
+    "gateway.http.endpoints.chatCompletions.images.urlAllowlist" Kind::Texts, Some("[]"),
+        "The hosts from which an image of a chat completion may be fetched: a name, or `*.` and a suffix. Empty allows every public host.";
+    "gateway.http.endpoints.chatCompletions.images.allowedMimes" Kind::Texts,
+        Some("[\"image/jpeg\",\"image/png\",\"image/gif\",\"image/webp\"]"),
+        "The MIME types of an image of a chat completion.";
+    "gateway.http.endpoints.chatCompletions.images.maxBytes" Kind::Count(1, 64 * MIB), Some("10485760"),
+        "The most bytes of an image of a chat completion.";
+    "gateway.http.endpoints.chatCompletions.images.maxRedirects" Kind::Count(0, 20), Some("3"),
+        "The most redirects when fetching an image of a chat completion.";
+    "gateway.http.endpoints.chatCompletions.images.timeoutMs" Kind::Count(100, 600_000), Some("10000"),
+        "How long fetching an image of a chat completion may take.";
+    "gateway.http.endpoints.responses.enabled" Kind::Flag, Some("false"),
+        "Serve `POST /v1/responses`.";
+    "gateway.http.endpoints.responses.acceptAnyModel" Kind::Flag, Some("false"),
+        "As for chat completions.";
+    "gateway.http.endpoints.responses.maxBodyBytes" Kind::Count(1_024, 256 * MIB), Some("20971520"),
+        "The largest body of a request for a response.";
+    "gateway.http.endpoints.responses.maxUrlParts" Kind::Count(0, 64), Some("8"),
+        "The most images and files of one request for a response.";
+    "gateway.http.endpoints.responses.images.allowUrl" Kind::Flag, Some("true"),
+        "Whether an image of a response may be named by URL. The gateway fetches it from public addresses only.";
+    "gateway.http.endpoints.responses.images.urlAllowlist" Kind::Texts, Some("[]"),
+        "The hosts from which an image of a response may be fetched: a name, or `*.` and a suffix. Empty allows every public host.";
+    "gateway.http.endpoints.responses.images.allowedMimes" Kind::Texts,
+        Some("[\"image/jpeg\",\"image/png\",\"image/gif\",\"image/webp\"]"),
+        "The MIME types of an image of a response.";
+    "gateway.http.endpoints.responses.images.maxBytes" Kind::Count(1, 64 * MIB), Some("10485760"),
+        "The most bytes of an image of a response.";
+    "gateway.http.endpoints.responses.images.maxRedirects" Kind::Count(0, 20), Some("3"),
+        "The most redirects when fetching an image of a response.";
+    "gateway.http.endpoints.responses.images.timeoutMs" Kind::Count(100, 600_000), Some("10000"),
+        "How long fetching an image of a response may take.";
+    "gateway.http.endpoints.responses.files.allowUrl" Kind::Flag, Some("true"),
+        "Whether a file of a response may be named by URL. The gateway fetches it from public addresses only.";
+    "gateway.http.endpoints.responses.files.urlAllowlist" Kind::Texts, Some("[]"),
+        "The hosts from which a file of a response may be fetched: a name, or `*.` and a suffix. Empty allows every public host.";
+    "gateway.http.endpoints.responses.files.allowedMimes" Kind::Texts,
+        Some("[\"text/plain\",\"text/markdown\",\"text/html\",\"text/csv\",\"application/json\"]"),
+        "The MIME types of a file of a response.";
+    "gateway.http.endpoints.responses.files.maxBytes" Kind::Count(1, 64 * MIB), Some("5242880"),
+        "The most bytes of a file of a response.";
+    "gateway.http.endpoints.responses.files.maxRedirects" Kind::Count(0, 20), Some("3"),
+        "The most redirects when fetching a file of a response.";
+    "gateway.http.endpoints.responses.files.timeoutMs" Kind::Count(100, 600_000), Some("10000"),
+        "How long fetching a file of a response may take.";
+    "gateway.http.endpoints.responses.files.maxChars" Kind::Count(1, 10_000_000), Some("60000"),
+        "The text of a file is cut after so many characters.";
+    "gateway.tools.allow" Kind::Texts, Some("[]"),
+        "Tools that `/tools/invoke` may call although they are on its deny-list. The agent's own policy still holds.";
+    "gateway.tools.deny" Kind::Texts, Some("[]"),
+        "Further tools that `/tools/invoke` must not call.";
 
     "session.scope" Kind::Choice(&["per-sender", "global"]), Some("\"per-sender\""),
         "`global` makes one conversation of all.";
@@ -205,6 +264,10 @@ keys! {
         "How many runs go at once; further ones wait.";
     "agents.defaults.contextTokens" Kind::Count(1, 100_000_000), None,
         "The context window to reckon with; the model's own when unset.";
+    "agents.defaults.memorySearch.provider" Kind::Text, None,
+        "The model provider (`models.providers.<id>`) that makes embeddings for `/v1/embeddings`.";
+    "agents.defaults.memorySearch.model" Kind::Text, None,
+        "Its embedding model.";
     "agents.list[].id" Kind::Text, None,
         "The agent's id: letters, digits, `_` and `-`. Required.";
     "agents.list[].default" Kind::Flag, Some("false"),
@@ -306,10 +369,6 @@ keys! {
         "How many redirects are followed.";
     "tools.web.fetch.userAgent" Kind::Text, None,
         "The user agent that pages see.";
-    "gateway.tools.allow" Kind::Texts, Some("[]"),
-        "Tools that `/tools/invoke` may call although it usually may not.";
-    "gateway.tools.deny" Kind::Texts, Some("[]"),
-        "Tools that `/tools/invoke` may not call.";
     "agents.defaults.subagents.maxSpawnDepth" Kind::Count(1, 5), Some("1"),
         "How deep sub-agents nest: with 1 a sub-agent starts none.";
     "agents.defaults.subagents.maxChildrenPerAgent" Kind::Count(1, 20), Some("5"),
@@ -320,7 +379,6 @@ keys! {
         "The model of sub-agents that are given none.";
     "agents.list[].subagents.allowAgents" Kind::Texts, Some("[]"),
         "The agents that it may start beside itself; `*` for any.";
-
     "mcp.servers.*.command" Kind::Text, None,
         "The program of a tool server that speaks by lines. Either this or `url` is required.";
     "mcp.servers.*.args" Kind::Texts, Some("[]"),
@@ -343,7 +401,6 @@ keys! {
         "Only these of its tools, by the server's own names with `*` as wildcard; all when empty.";
     "mcp.servers.*.tools.deny" Kind::Texts, Some("[]"),
         "Not these of its tools.";
-
     "logging.level" Kind::Choice(LEVELS), Some("\"info\""),
         "What goes into the log file.";
     "logging.file" Kind::Path, None,
@@ -413,7 +470,6 @@ pub(super) const FOREIGN: &[&str] = &[
     "web",
     "wizard",
     "worktrees",
-    // tools
     "tools.elevated",
     "tools.exec",
     "tools.links",
@@ -442,7 +498,8 @@ pub(super) const FOREIGN: &[&str] = &[
     "gateway.controlUi.experimental",
     "gateway.controlUi.github",
     "gateway.controlUi.root",
-    "gateway.http",
+    "gateway.http.endpoints.responses.files.pdf",
+    "gateway.http.securityHeaders",
     "gateway.nodes.allowCommands",
     "gateway.nodes.allowSkills",
     "gateway.nodes.browser",
@@ -492,7 +549,17 @@ pub(super) const FOREIGN: &[&str] = &[
     "agents.defaults.humanDelay",
     "agents.defaults.imageModel",
     "agents.defaults.mediaMaxMb",
-    "agents.defaults.memorySearch",
+    "agents.defaults.memorySearch.cache",
+    "agents.defaults.memorySearch.chunking",
+    "agents.defaults.memorySearch.enabled",
+    "agents.defaults.memorySearch.extraPaths",
+    "agents.defaults.memorySearch.fallback",
+    "agents.defaults.memorySearch.local",
+    "agents.defaults.memorySearch.query",
+    "agents.defaults.memorySearch.remote",
+    "agents.defaults.memorySearch.sources",
+    "agents.defaults.memorySearch.store",
+    "agents.defaults.memorySearch.sync",
     "agents.defaults.repoRoot",
     "agents.defaults.sandbox",
     "agents.defaults.skipBootstrap",

@@ -17,6 +17,7 @@
 //! ```
 
 mod access;
+mod api;
 mod build;
 mod check;
 mod env;
@@ -162,6 +163,7 @@ pub fn load(
         providers: build::providers(&root, &mut check),
         tools: tools::tools(&root, &mut check),
         mcp: tools::servers(&root, &mut check),
+        api: api::settings(&root),
         ..Settings::plain(AuthMode::None)
     };
     legacy_names(env, &mut check);

@@ -140,7 +140,8 @@ fn writing_every_default_down_changes_nothing() {
         let same = |settings: &Settings| {
             let (auth, limits, agents) = (&settings.auth, &settings.limits, &settings.agents);
             format!(
-                "{auth:?} {limits:?} {agents:?} {:?} {}",
+                "{auth:?} {limits:?} {agents:?} {:?} {:?} {}",
+                settings.api,
                 settings.simple_dialect,
                 settings.config.config.as_str()
             )

@@ -28,8 +28,6 @@ pub(super) fn tools(root: &Node, check: &mut Check<'_>) -> ToolSettings {
         policy: policy(root.at("tools"), "tools", check),
         agents: agents(root, check),
         subagents: subagents(root, check),
-        http_allow: list("gateway.tools.allow"),
-        http_deny: list("gateway.tools.deny"),
         agent_to_agent: talk.then(|| list("tools.agentToAgent.allow")),
         visibility: text(root, "tools.sessions.visibility")
             .and_then(|word| Visibility::parse(&word))
@@ -205,7 +203,6 @@ mod tests {
             "{tools: {profile: 'coding', alsoAllow: ['x'], deny: ['y'], byProvider: {Ollama: {allow: ['z']}},
                 sessions: {visibility: 'all'}, agentToAgent: {enabled: true}, web: {fetch: {maxRedirects: 5}},
                 subagents: {tools: {deny: ['web_fetch']}}},
-              gateway: {tools: {allow: ['sessions_send']}},
               agents: {defaults: {subagents: {maxSpawnDepth: 2, model: 'a/b'}},
                 list: [{id: 'Ops', tools: {allow: ['group:web']}, subagents: {allowAgents: ['*']}}]}}",
         );
@@ -221,7 +218,6 @@ mod tests {
             (tools.subagents.max_depth, tools.subagents.policy.deny),
             (2, vec!["web_fetch".to_owned()])
         );
-        assert_eq!(tools.http_allow, ["sessions_send"]);
         let ops = &tools.agents[&AgentId::new("ops")];
         assert_eq!(
             (ops.policy.allow.as_slice(), ops.allow_agents.as_slice()),

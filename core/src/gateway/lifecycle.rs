@@ -125,6 +125,7 @@ impl Gateway {
             0 => self.abort_all_runs("restart"),
             _ => self.drain(),
         }
+        self.api_stop();
         let restart_expected_ms = restart_expected.and_then(|d| u64::try_from(d.as_millis()).ok());
         self.system.shutdown = Some(Json::of(&Shutdown { reason, restart_expected_ms }));
     }

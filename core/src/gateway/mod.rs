@@ -264,7 +264,7 @@ impl Gateway {
             sessions: Sessions::new(&settings.agents),
             system: System::new(now),
             tools: Tools::new(&settings),
-            api: Api::new(&settings),
+            api: Api::new(),
             settings,
             now,
             entropy,

@@ -176,6 +176,7 @@ impl Gateway {
         if self.sessions.changes.note(self.now.mono, key, reason, run) {
             self.publish_session(key, reason, run);
         }
+        self.api_session_moved(key);
     }
 
     /// The same for a session that is gone. It names the incarnation, because there may be a new one already,

@@ -8,9 +8,9 @@ use crate::gateway::Gateway;
 use crate::sessions::keys;
 
 use super::catalogue::{BUILT_IN, BuiltIn};
-use super::policy::{self, HTTP_DENY, Rule, SUBAGENT_DENY, SUBAGENT_DENY_ALWAYS, Subject};
+use super::policy::{self, Rule, SUBAGENT_DENY, SUBAGENT_DENY_ALWAYS, Subject};
 use super::settings::{PolicySettings, Profile};
-use super::{Caller, ToolContext, ToolSpec};
+use super::{ToolContext, ToolSpec};
 
 /// A tool that a caller may use.
 pub(super) enum Found {
@@ -85,14 +85,6 @@ impl Gateway {
         if keys::is_subagent(&context.session) {
             rules.push(self.subagent_rule(context));
             rules.push(Rule::lists(&settings.subagents.policy.allow, &settings.subagents.policy.deny));
-        }
-        if matches!(context.caller, Caller::Http(_)) {
-            let allowed = Rule::lists(&settings.http_allow, &[]);
-            let lifted = |name: &str| {
-                !settings.http_allow.is_empty() && allowed.permits(Subject { name, foreign: false })
-            };
-            rules.push(Rule::without(HTTP_DENY.iter().copied().filter(|name| !lifted(name))));
-            rules.push(Rule::lists(&[], &settings.http_deny));
         }
         rules
     }

@@ -60,7 +60,7 @@ impl Gateway {
         let under = Under { context: context.clone(), tool: name.to_owned(), deadline, work: Work::Store };
         self.tools.calls.insert(call, under);
         tracing::debug!(target: "tools", tool = name, session = %context.session, %call, "tool called");
-        match self.begin_call(call, &context, name, arguments) {
+        match self.begin_tool(call, &context, name, arguments) {
             Ok(Begun::Done(outcome)) | Err(outcome) => self.finish_call(call, outcome),
             Ok(Begun::Waits(work, most)) => {
                 let deadline = self.now.mono.saturating_add(most);
@@ -72,7 +72,7 @@ impl Gateway {
         call
     }
 
-    fn begin_call(
+    fn begin_tool(
         &mut self,
         call: CallId,
         context: &ToolContext,

@@ -41,22 +41,6 @@ pub(super) const SUBAGENT_DENY: &[&str] = &[
 /// What a sub-agent may not use in any case.
 pub(super) const SUBAGENT_DENY_ALWAYS: &[&str] = &["sessions_send", "agents_list", "gateway", "cron"];
 
-/// What HTTP callers may not use unless `gateway.tools.allow` says so.
-pub(super) const HTTP_DENY: &[&str] = &[
-    "exec",
-    "spawn",
-    "shell",
-    "fs_write",
-    "fs_delete",
-    "fs_move",
-    "apply_patch",
-    "sessions_spawn",
-    "sessions_send",
-    "cron",
-    "gateway",
-    "nodes",
-];
-
 /// A tool as policies see it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Subject<'a> {

@@ -15,10 +15,6 @@ pub struct ToolSettings {
     pub agents: BTreeMap<AgentId, AgentToolSettings>,
     /// Agents that agents start.
     pub subagents: SubagentSettings,
-    /// `gateway.tools.allow`: taken off the list of what HTTP callers may not use.
-    pub http_allow: Vec<String>,
-    /// `gateway.tools.deny`: put onto that list.
-    pub http_deny: Vec<String>,
     /// `tools.agentToAgent.allow` when that is enabled: agents that may reach each other's sessions.
     pub agent_to_agent: Option<Vec<String>>,
     /// `tools.sessions.visibility`.
@@ -153,8 +149,6 @@ impl Default for ToolSettings {
             policy: PolicySettings::default(),
             agents: BTreeMap::new(),
             subagents: SubagentSettings::default(),
-            http_allow: Vec::new(),
-            http_deny: Vec::new(),
             agent_to_agent: None,
             visibility: Visibility::Tree,
             web_fetch: WebFetchSettings::default(),

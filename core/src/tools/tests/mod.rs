@@ -9,7 +9,7 @@ mod web;
 use serde_json::Value;
 
 use crate::gateway::Input;
-use crate::ids::{AgentId, CallId, HttpId, RunId, SessionKey};
+use crate::ids::{AgentId, CallId, RunId, SessionKey};
 use crate::testing::World;
 
 use super::{Caller, ToolContext, ToolOutcome};
@@ -23,11 +23,6 @@ fn owner() -> ToolContext {
 fn within(session: &str, owner: bool) -> ToolContext {
     let caller = Caller::Run { run: RunId::new("nobody"), id: "1".to_owned() };
     ToolContext { caller, agent: AgentId::new("main"), session: SessionKey::new(session), owner }
-}
-
-/// An HTTP client.
-fn http(owner: bool) -> ToolContext {
-    ToolContext { caller: Caller::Http(HttpId(900)), ..within("agent:main:main", owner) }
 }
 
 /// Calls a tool and lets the world do what follows.

@@ -6,7 +6,7 @@ use telson_proto::Protocol;
 use super::super::BUILT_IN;
 use super::super::policy::{GROUPS, Rule, Subject, wildcard};
 use super::super::settings::{AgentToolSettings, PolicySettings, Profile};
-use super::{call, ended, http, names, owner, result, within};
+use super::{call, ended, names, owner, result, within};
 use crate::ids::AgentId;
 use crate::testing::World;
 
@@ -115,22 +115,6 @@ fn the_owners_tools_are_for_nobody_else() {
     assert_eq!(status.details.unwrap()["toolServers"], json!([]));
     let wrong = result(&mut world, &owner(), "gateway", json!({"action": "restart"}));
     assert!(wrong.text.starts_with("invalid arguments: action: "), "{}", wrong.text);
-}
-
-#[test]
-fn http_callers_lack_what_starts_agents_unless_the_operator_says_so() {
-    let world = World::new();
-    for name in ["sessions_spawn", "sessions_send", "gateway"] {
-        assert!(!names(&world, &http(true)).contains(&name.to_owned()), "{name}");
-    }
-    let world = World::with(|settings| {
-        settings.tools.http_allow = list(&["sessions_*", "gateway"]);
-        settings.tools.http_deny = list(&["web_fetch"]);
-    });
-    let mine = names(&world, &http(true));
-    assert!(mine.contains(&"sessions_spawn".to_owned()) && mine.contains(&"gateway".to_owned()));
-    assert!(!mine.contains(&"web_fetch".to_owned()));
-    assert!(!names(&world, &http(false)).contains(&"gateway".to_owned()), "it stays the owner's");
 }
 
 #[test]
