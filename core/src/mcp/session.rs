@@ -236,10 +236,10 @@ impl Session {
 
     fn notified(&mut self, now: Duration, method: &str, params: &Value, events: &mut Vec<Event>) {
         match method {
-            "notifications/tools/list_changed" if self.ready => {
+            "notifications/tools/list_changed" => {
                 let reading = self.pending.values().any(|pending| matches!(pending.what, What::List { .. }));
                 self.again |= reading;
-                if !reading {
+                if !reading && self.ready {
                     self.list(now, None, 0, events);
                 }
             }

@@ -61,7 +61,7 @@ impl Gateway {
 
     /// The chain of rules for a caller; a tool must pass each.
     fn tool_rules(&self, context: &ToolContext) -> Vec<Rule> {
-        let settings = &self.tools.settings;
+        let settings = &self.settings.tools;
         let global = &settings.policy;
         let nothing = PolicySettings::default();
         let agent = settings.agents.get(&context.agent).map_or(&nothing, |agent| &agent.policy);
@@ -91,7 +91,7 @@ impl Gateway {
 
     /// A sub-agent has no sessions to care for, unless it may start sub-agents itself.
     fn subagent_rule(&self, context: &ToolContext) -> Rule {
-        let subagents = &self.tools.settings.subagents;
+        let subagents = &self.settings.tools.subagents;
         let leaf = self.spawn_depth(&context.session) >= subagents.max_depth;
         let denied = if leaf { SUBAGENT_DENY } else { SUBAGENT_DENY_ALWAYS };
         let also = Rule::lists(&subagents.policy.also_allow, &[]);
@@ -124,7 +124,7 @@ impl Gateway {
 
     /// The name of the profile that is in force for an agent; `full` when none is configured.
     pub(super) fn profile_of(&self, agent: &crate::ids::AgentId) -> Profile {
-        let settings = &self.tools.settings;
+        let settings = &self.settings.tools;
         let own = settings.agents.get(agent).and_then(|agent| agent.policy.profile);
         own.or(settings.policy.profile).unwrap_or(Profile::Full)
     }

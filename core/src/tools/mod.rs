@@ -110,7 +110,6 @@ impl ToolOutcome {
 
 /// The tools and their calls.
 pub struct Tools {
-    settings: settings::ToolSettings,
     /// The servers that bring tools.
     pub(crate) mcp: Mcp,
     /// The calls that have no outcome yet.
@@ -130,7 +129,6 @@ pub struct Tools {
 impl Tools {
     pub(crate) fn new(settings: &Settings) -> Self {
         Self {
-            settings: settings.tools.clone(),
             mcp: Mcp::new(&settings.mcp),
             calls: BTreeMap::new(),
             done: VecDeque::new(),

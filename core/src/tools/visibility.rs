@@ -49,7 +49,7 @@ impl Gateway {
         let rules = self.sessions.rules();
         let same_agent = !keys::is_reserved(key) && rules.agent_of(key) == context.agent;
         let of_mine = || self.spawners(key).any(|ancestor| ancestor == context.session);
-        match self.tools.settings.visibility {
+        match self.settings.tools.visibility {
             Visibility::Myself => false,
             Visibility::Tree => of_mine(),
             Visibility::Agent => same_agent || of_mine(),
@@ -61,7 +61,7 @@ impl Gateway {
 
     /// Whether the agents of the two sessions may reach each other.
     fn agents_may_talk(&self, context: &ToolContext, key: &SessionKey) -> bool {
-        let Some(allow) = &self.tools.settings.agent_to_agent else { return false };
+        let Some(allow) = &self.settings.tools.agent_to_agent else { return false };
         let agent = self.sessions.rules().agent_of(key);
         let listed = |id: &str| {
             allow.is_empty() || allow.iter().any(|pattern| wildcard(&pattern.trim().to_lowercase(), id))

@@ -4,7 +4,6 @@
 
 mod http;
 mod names;
-mod real;
 mod session;
 mod stdio;
 

@@ -136,6 +136,20 @@ fn the_list_is_read_again_when_it_has_changed_also_while_it_is_being_read() {
 }
 
 #[test]
+fn a_list_that_changes_before_it_has_come_is_read_again() {
+    // `@modelcontextprotocol/server-everything` does so at every start.
+    let mut bench = Bench::opened();
+    bench.answer(hello());
+    let request = bench.sent()["id"].clone();
+    bench.say(r#"{"method":"notifications/tools/list_changed","jsonrpc":"2.0"}"#);
+    bench.say(&answer(&request, tools(&["early"])));
+    assert!(bench.session.is_ready());
+    assert_ne!(bench.sent()["id"], request, "it is asked again");
+    bench.answer(tools(&["early", "late"]));
+    assert_eq!(bench.session.tools().len(), 2);
+}
+
+#[test]
 fn an_answer_to_nothing_is_passed_over_and_nonsense_is_named() {
     let mut bench = Bench::ready();
     bench.say(r#"{"jsonrpc":"2.0","id":4711,"result":{}}"#);

@@ -42,9 +42,9 @@ fn what_a_session_sees_is_what_the_operator_lets_it_see() {
     assert_eq!(listed(&mut talked(Visibility::Agent), main), ["agent:main:work", main]);
     assert_eq!(listed(&mut talked(Visibility::All), main), ["agent:main:work", main], "agents are apart");
     let mut world = talked(Visibility::All);
-    world.gateway.tools.settings.agent_to_agent = Some(vec!["*".to_owned()]);
+    world.gateway.settings.tools.agent_to_agent = Some(vec!["*".to_owned()]);
     assert_eq!(listed(&mut world, main), ["agent:ops:main", "agent:main:work", main]);
-    world.gateway.tools.settings.agent_to_agent = Some(vec!["main".to_owned()]);
+    world.gateway.settings.tools.agent_to_agent = Some(vec!["main".to_owned()]);
     assert_eq!(listed(&mut world, main).len(), 2);
 }
 
@@ -108,7 +108,7 @@ fn sending_waits_for_the_other_sessions_answer() {
 #[test]
 fn sending_gives_up_waiting_but_the_session_goes_on() {
     let mut world = World::with_model();
-    world.gateway.tools.settings.visibility = Visibility::Agent;
+    world.gateway.settings.tools.visibility = Visibility::Agent;
     let client = world.operator(Protocol::V4);
     world.ask(client, "chat.send", json!({"sessionKey": "work", "message": "x", "idempotencyKey": "1"}));
     world.answer("y");
@@ -127,7 +127,7 @@ fn sending_gives_up_waiting_but_the_session_goes_on() {
 #[test]
 fn two_sessions_cannot_wait_for_each_other() {
     let mut world = World::with_model();
-    world.gateway.tools.settings.visibility = Visibility::Agent;
+    world.gateway.settings.tools.visibility = Visibility::Agent;
     let client = world.operator(Protocol::V4);
     for key in ["main", "work"] {
         world.ask(client, "chat.send", json!({"sessionKey": key, "message": "x", "idempotencyKey": key}));
