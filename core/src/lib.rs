@@ -44,6 +44,7 @@ pub mod http;
 mod ids;
 mod joined;
 pub mod limits;
+pub mod mcp;
 pub mod messages;
 pub mod peer;
 pub mod policy;

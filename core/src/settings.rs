@@ -11,8 +11,10 @@ use crate::api::ApiSettings;
 use crate::auth::Secret;
 use crate::ids::AgentId;
 use crate::limits;
+use crate::mcp::settings::McpServerSettings;
 use crate::messages::ConnLimits;
 use crate::policy::Policies;
+use crate::tools::settings::ToolSettings;
 
 mod models;
 
@@ -43,6 +45,10 @@ pub struct Settings {
     pub providers: Vec<ProviderSettings>,
     /// How long keys rest after a failure.
     pub cooldowns: CooldownSettings,
+    /// Tools and who may use them.
+    pub tools: ToolSettings,
+    /// The servers that bring tools, by name.
+    pub mcp: Vec<McpServerSettings>,
     /// The HTTP endpoints for programs.
     pub api: ApiSettings,
     /// The configuration as `config.get` shows it, secrets redacted.
@@ -357,6 +363,8 @@ impl Settings {
             policies: Policies::default(),
             providers: Vec::new(),
             cooldowns: CooldownSettings::default(),
+            tools: ToolSettings::default(),
+            mcp: Vec::new(),
             api: ApiSettings::default(),
             config: ConfigView::absent(),
         }

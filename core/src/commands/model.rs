@@ -19,7 +19,7 @@ const MOST_SHOWN: usize = 50;
 pub(super) fn model(gateway: &Gateway, caller: &Caller<'_>, word: &str) -> Result<Done, ErrorShape> {
     if matches!(word, "" | "list" | "status") {
         let current = gateway.model_of(caller.key);
-        let choices = listed(&gateway.agents.detailed_choices(false), None);
+        let choices = listed(&gateway.agents.allowed_choices(), None);
         return Ok(Done::says(format!(
             "Model: {current}\n{choices}\nChoose with /model and a number, an alias, provider/model or a part of \
              a name; /model default leaves the choice to the agent."
@@ -39,7 +39,7 @@ pub(super) fn model(gateway: &Gateway, caller: &Caller<'_>, word: &str) -> Resul
 /// `/models`: the models, of one provider or of all.
 pub(super) fn models(gateway: &Gateway, _: &Caller<'_>, provider: &str) -> Result<Done, ErrorShape> {
     let provider = (!provider.is_empty()).then(|| provider.to_lowercase());
-    Ok(Done::says(listed(&gateway.agents.detailed_choices(false), provider.as_deref())))
+    Ok(Done::says(listed(&gateway.agents.allowed_choices(), provider.as_deref())))
 }
 
 /// The choices with the numbers by which `/model` knows them.
@@ -68,7 +68,7 @@ impl Agents {
     ///
     /// The word fits none, or several.
     fn meant(&self, word: &str) -> Result<ModelRef, ErrorShape> {
-        let choices = self.detailed_choices(false);
+        let choices = self.allowed_choices();
         let place = word.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
         if let Some(choice) = place.and_then(|place| choices.get(place)) {
             return Ok(reference(choice));
@@ -103,7 +103,7 @@ impl Agents {
         if word.contains('/') {
             return self.choose(word).ok();
         }
-        let choices = self.detailed_choices(false);
+        let choices = self.allowed_choices();
         let is = |name: &str| name.eq_ignore_ascii_case(word);
         let named = choices.iter().any(|choice| is(&choice.id) || choice.alias.as_deref().is_some_and(is));
         if named { self.choose(word).ok() } else { None }

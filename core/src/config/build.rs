@@ -110,7 +110,7 @@ pub(super) fn agents(root: &Node, check: &mut Check<'_>) -> AgentSettings {
 }
 
 /// `model: "provider/model"` or `model: {primary: "provider/model"}`.
-fn model(node: &Node) -> Option<ModelRef> {
+pub(super) fn model(node: &Node) -> Option<ModelRef> {
     let written = text(node, "model").or_else(|| text(node, "model.primary"))?;
     reference(&written)
 }

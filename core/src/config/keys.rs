@@ -125,6 +125,7 @@ const SCOPES: &[&str] = &[
 const RESETS: &[&str] = &["daily", "idle", "none"];
 /// What a rule about messages says.
 const VERDICTS: &[&str] = &["allow", "deny"];
+const PROFILES: &[&str] = &["minimal", "coding", "messaging", "full"];
 const THINKING: &[&str] = &["off", "minimal", "low", "medium", "high", "xhigh"];
 const APIS: &[&str] = &[
     "openai-completions",
@@ -432,6 +433,94 @@ keys! {
         Some("\"max_tokens\""),
         "How the server spells the limit of an answer.";
 
+    "tools.profile" Kind::Choice(PROFILES), None,
+        "The set of tools every agent begins with; everything when unset.";
+    "tools.allow" Kind::Texts, Some("[]"),
+        "Only these tools: names, names with `*`, or groups such as `group:web`. Not together with `alsoAllow`.";
+    "tools.alsoAllow" Kind::Texts, Some("[]"),
+        "These tools beyond the profile.";
+    "tools.deny" Kind::Texts, Some("[]"),
+        "Not these tools, whatever else is said.";
+    "tools.byProvider.*.profile" Kind::Choice(PROFILES), None,
+        "The set of tools an agent on this provider, or `provider/model`, begins with; everything when unset.";
+    "tools.byProvider.*.allow" Kind::Texts, Some("[]"),
+        "Only these tools: names, names with `*`, or groups such as `group:web`. Not together with `alsoAllow`.";
+    "tools.byProvider.*.alsoAllow" Kind::Texts, Some("[]"),
+        "These tools beyond the profile.";
+    "tools.byProvider.*.deny" Kind::Texts, Some("[]"),
+        "Not these tools, whatever else is said.";
+    "agents.list[].tools.profile" Kind::Choice(PROFILES), None,
+        "The set of tools the agent begins with; everything when unset.";
+    "agents.list[].tools.allow" Kind::Texts, Some("[]"),
+        "Only these tools: names, names with `*`, or groups such as `group:web`. Not together with `alsoAllow`.";
+    "agents.list[].tools.alsoAllow" Kind::Texts, Some("[]"),
+        "These tools beyond the profile.";
+    "agents.list[].tools.deny" Kind::Texts, Some("[]"),
+        "Not these tools, whatever else is said.";
+    "agents.list[].tools.byProvider.*.profile" Kind::Choice(PROFILES), None,
+        "The set of tools the agent on this provider, or `provider/model`, begins with; everything when unset.";
+    "agents.list[].tools.byProvider.*.allow" Kind::Texts, Some("[]"),
+        "Only these tools: names, names with `*`, or groups such as `group:web`. Not together with `alsoAllow`.";
+    "agents.list[].tools.byProvider.*.alsoAllow" Kind::Texts, Some("[]"),
+        "These tools beyond the profile.";
+    "agents.list[].tools.byProvider.*.deny" Kind::Texts, Some("[]"),
+        "Not these tools, whatever else is said.";
+    "tools.subagents.tools.allow" Kind::Texts, Some("[]"),
+        "Only these tools: names, names with `*`, or groups such as `group:web`. Not together with `alsoAllow`.";
+    "tools.subagents.tools.alsoAllow" Kind::Texts, Some("[]"),
+        "These tools beyond the profile.";
+    "tools.subagents.tools.deny" Kind::Texts, Some("[]"),
+        "Not these tools, whatever else is said.";
+    "tools.sessions.visibility" Kind::Choice(&["self", "tree", "agent", "all"]), Some("\"tree\""),
+        "Which sessions the tools of a session reach: itself, those it has started too, every one of its agent, or all.";
+    "tools.agentToAgent.enabled" Kind::Flag, Some("false"),
+        "Let the tools of one agent reach sessions of another, when `tools.sessions.visibility` is `all`.";
+    "tools.agentToAgent.allow" Kind::Texts, Some("[]"),
+        "The agents that may reach each other, with `*` as wildcard; all when empty.";
+    "tools.web.fetch.enabled" Kind::Flag, Some("true"),
+        "Whether agents may fetch pages of the public web.";
+    "tools.web.fetch.maxChars" Kind::Count(100, 1_000_000), Some("50000"),
+        "The most characters of a page.";
+    "tools.web.fetch.maxBytes" Kind::Count(1_024, 64 * MIB), Some("2000000"),
+        "The largest page in bytes.";
+    "tools.web.fetch.timeoutSeconds" Kind::Count(1, 600), Some("30"),
+        "How long a page may take, redirects included.";
+    "tools.web.fetch.maxRedirects" Kind::Count(0, 5), Some("3"),
+        "How many redirects are followed.";
+    "tools.web.fetch.userAgent" Kind::Text, None,
+        "The user agent that pages see.";
+    "agents.defaults.subagents.maxSpawnDepth" Kind::Count(1, 5), Some("1"),
+        "How deep sub-agents nest: with 1 a sub-agent starts none.";
+    "agents.defaults.subagents.maxChildrenPerAgent" Kind::Count(1, 20), Some("5"),
+        "How many sub-agents of one session run at once.";
+    "agents.defaults.subagents.runTimeoutSeconds" Kind::Count(1, 7 * 24 * 3_600), None,
+        "How long a sub-agent may run; as any run when unset.";
+    "agents.defaults.subagents.model" Kind::Model, None,
+        "The model of sub-agents that are given none.";
+    "agents.list[].subagents.allowAgents" Kind::Texts, Some("[]"),
+        "The agents that it may start beside itself; `*` for any.";
+    "mcp.servers.*.command" Kind::Text, None,
+        "The program of a tool server that speaks by lines. Either this or `url` is required.";
+    "mcp.servers.*.args" Kind::Texts, Some("[]"),
+        "Its arguments.";
+    "mcp.servers.*.env.*" Kind::Secret, None,
+        "A variable of its environment, which else holds `PATH`, `HOME`, `LANG` and `TMPDIR` only.";
+    "mcp.servers.*.cwd" Kind::Text, None,
+        "Its working directory, as an absolute path; that of the gateway when unset.";
+    "mcp.servers.*.url" Kind::Url, None,
+        "Where a tool server that speaks streamable HTTP is.";
+    "mcp.servers.*.headers.*" Kind::Secret, None,
+        "A further header of each request to it.";
+    "mcp.servers.*.transport" Kind::Choice(&["stdio", "streamable-http"]), None,
+        "How it is reached; known by `command` or `url`, so it need not be said.";
+    "mcp.servers.*.enabled" Kind::Flag, Some("true"),
+        "Whether it is started.";
+    "mcp.servers.*.timeoutMs" Kind::Count(1_000, 3_600_000), Some("60000"),
+        "How long a call may take.";
+    "mcp.servers.*.tools.allow" Kind::Texts, Some("[]"),
+        "Only these of its tools, by the server's own names with `*` as wildcard; all when empty.";
+    "mcp.servers.*.tools.deny" Kind::Texts, Some("[]"),
+        "Not these of its tools.";
     "logging.level" Kind::Choice(LEVELS), Some("\"info\""),
         "What goes into the log file.";
     "logging.file" Kind::Path, None,
@@ -481,7 +570,6 @@ pub(super) const FOREIGN: &[&str] = &[
     "discovery",
     "env",
     "hooks",
-    "mcp",
     "media",
     "memory",
     "meta",
@@ -493,7 +581,6 @@ pub(super) const FOREIGN: &[&str] = &[
     "surfaces",
     "talk",
     "telemetry",
-    "tools",
     "transcripts",
     "tts",
     "ui",
@@ -501,6 +588,16 @@ pub(super) const FOREIGN: &[&str] = &[
     "web",
     "wizard",
     "worktrees",
+    "tools.elevated",
+    "tools.exec",
+    "tools.links",
+    "tools.media",
+    "tools.message",
+    "tools.sandbox",
+    "tools.web.search",
+    "tools.web.fetch.cacheTtlMinutes",
+    "tools.web.fetch.firecrawl",
+    "tools.web.fetch.readability",
     // gateway
     "gateway.allowRealIpFallback",
     "gateway.auth.allowTailscale",
@@ -586,7 +683,9 @@ pub(super) const FOREIGN: &[&str] = &[
     "agents.defaults.repoRoot",
     "agents.defaults.sandbox",
     "agents.defaults.skipBootstrap",
-    "agents.defaults.subagents",
+    "agents.defaults.subagents.archiveAfterMinutes",
+    "agents.defaults.subagents.maxConcurrent",
+    "agents.defaults.subagents.thinking",
     "agents.defaults.timeFormat",
     "agents.defaults.typingIntervalSeconds",
     "agents.defaults.typingMode",
@@ -598,8 +697,10 @@ pub(super) const FOREIGN: &[&str] = &[
     "agents.list[].humanDelay",
     "agents.list[].memorySearch",
     "agents.list[].sandbox",
-    "agents.list[].subagents",
-    "agents.list[].tools",
+    "agents.list[].subagents.model",
+    "agents.list[].tools.elevated",
+    "agents.list[].tools.exec",
+    "agents.list[].tools.sandbox",
     "agents.list[].workspace",
     // models
     "models.bedrockDiscovery",

@@ -68,6 +68,8 @@ fn required(path: &str, opening: &str) -> &'static str {
             "id: 'm', "
         }
         _ if path.starts_with("session.sendPolicy.rules[].match") && deep == 3 => "action: 'deny', ",
+        "mcp.servers.*.command" | "mcp.servers.*.url" => "",
+        _ if path.starts_with("mcp.servers") && deep == 3 => "command: 'x', ",
         _ => "",
     }
 }

@@ -5,7 +5,7 @@
 
 use telson_proto::{ErrorShape, Protocol, Scope};
 
-use crate::{agents, chat, commands, devices, sessions, system};
+use crate::{agents, chat, commands, devices, sessions, system, tools};
 
 use super::Gateway;
 use super::dispatch::{RawCall, typed};
@@ -198,6 +198,10 @@ pub const METHODS: &[Method] = methods! {
         "The branches of a transcript.";
     "sessions.branches.switch" Need::Absent, ADMIN, V4, [], sessions::switch_branch,
         "Makes another branch the conversation.";
+    "tools.catalog"     Need::Absent, READ, V4, [], tools::catalog,
+        "The tools that there are, by group, with the profiles that hold them.";
+    "tools.effective"   Need::Absent, READ, V4, [], tools::effective,
+        "The tools that an agent may use in a session.";
     "device.pair.list"  PAIRING, PAIRING, Both, [], devices::list,
         "The paired devices and the requests that wait.";
 };

@@ -50,6 +50,7 @@ use crate::tools::ToolSpec;
 
 pub(crate) use admit::Admission;
 pub(crate) use compact::ROLE as COMPACTION;
+pub(crate) use context::stamp;
 pub(crate) use memory::{Ended, Wait, timed_out};
 pub(crate) use record::STEERED;
 pub(crate) use result::{RunFailure, RunResult};

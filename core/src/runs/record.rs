@@ -5,8 +5,8 @@ use telson_proto::Json;
 
 use crate::ids::RunId;
 use crate::providers::request::{Image, ToolCall};
-use crate::sessions::sanitise::INTERNAL;
 use crate::providers::{Cost, Usage};
+use crate::sessions::sanitise::INTERNAL;
 use crate::tools::ToolOutcome;
 
 use super::saying::Saying;
