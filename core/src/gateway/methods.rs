@@ -5,7 +5,7 @@
 
 use telson_proto::{ErrorShape, Protocol, Scope};
 
-use crate::{agents, chat, devices, sessions, system};
+use crate::{agents, chat, devices, sessions, system, usage};
 
 use super::Gateway;
 use super::dispatch::{RawCall, typed};
@@ -150,6 +150,18 @@ pub const METHODS: &[Method] = methods! {
         "Starts a session's transcript anew.";
     "sessions.delete"   ADMIN, ADMIN, Both, [], sessions::delete,
         "Removes a session.";
+    "sessions.search"   Need::Absent, READ, V4, [], sessions::search,
+        "Messages that contain some words.";
+    "sessions.usage"    Need::Absent, READ, Nowhere, [], usage::sessions,
+        "Tokens and cost of each session, by day and model.";
+    "sessions.usage.timeseries" Need::Absent, READ, Nowhere, [], usage::timeseries,
+        "How a session's use has grown.";
+    "sessions.usage.logs" Need::Absent, READ, Nowhere, [], usage::logs,
+        "The last messages of a session with what each cost.";
+    "usage.cost"        READ, READ, Both, [], usage::cost,
+        "Tokens and cost by day.";
+    "usage.status"      READ, READ, Both, [], usage::status,
+        "The quota of model providers.";
     "device.pair.list"  PAIRING, PAIRING, Both, [], devices::list,
         "The paired devices and the requests that wait.";
 };

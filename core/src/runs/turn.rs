@@ -108,7 +108,7 @@ impl Gateway {
         }
         let entries = match loaded {
             Ok(Loaded::Entries(entries)) => entries,
-            Ok(Loaded::Everything(_)) => Vec::new(),
+            Ok(_) => Vec::new(),
             Err(error) => return self.end_run(id, End::Failed(store_failed(&error))),
         };
         // Words of runs that have not had their turn belong to a later prompt.

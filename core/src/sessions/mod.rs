@@ -25,6 +25,7 @@ mod patch;
 mod preview;
 mod row;
 pub mod sanitise;
+mod search;
 mod slot;
 pub mod title;
 
@@ -48,6 +49,7 @@ pub(crate) use methods::{closed, delete, reset, resolve};
 pub(crate) use patch::patch;
 pub(crate) use preview::preview;
 pub(crate) use row::Row;
+pub(crate) use search::search;
 
 use index::Index;
 use keys::KeyRules;
@@ -332,7 +334,7 @@ impl Sessions {
     }
 
     /// Every session, newest first, reserved keys too; `pinned` first when asked for.
-    fn in_order(
+    pub(crate) fn in_order(
         &self,
         agent: Option<&AgentId>,
         pinned_first: bool,

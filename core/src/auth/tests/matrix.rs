@@ -60,6 +60,12 @@ const METHOD_CELLS: &[(&str, Cell, Cell)] = &[
     ("sessions.patch", ADMIN, Cell::Operator),
     ("sessions.reset", ADMIN, ADMIN),
     ("sessions.delete", ADMIN, ADMIN),
+    ("sessions.search", Cell::Unknown, READ),
+    ("sessions.usage", Cell::Unknown, READ),
+    ("sessions.usage.timeseries", Cell::Unknown, READ),
+    ("sessions.usage.logs", Cell::Unknown, READ),
+    ("usage.cost", READ, READ),
+    ("usage.status", READ, READ),
     ("device.pair.list", PAIRING, PAIRING),
     // Not ours: what does not exist asks for admin.
     ("connect", Cell::Unknown, Cell::Unknown),
