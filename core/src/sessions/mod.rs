@@ -23,6 +23,7 @@ mod list;
 mod methods;
 mod patch;
 mod preview;
+mod roll;
 mod row;
 pub mod sanitise;
 mod search;
@@ -53,6 +54,7 @@ pub(crate) use search::search;
 
 use index::Index;
 use keys::KeyRules;
+use roll::Roll;
 use slot::Slot;
 
 /// A session.
@@ -103,6 +105,7 @@ pub struct Sessions {
     rules: KeyRules,
     slots: BTreeMap<SessionKey, Slot>,
     index: Index,
+    roll: Roll,
     /// Runs that are admitted and have not ended. Not part of a session: taking a change back must not end them.
     active: BTreeMap<SessionKey, BTreeSet<RunId>>,
     revision: u64,
@@ -115,6 +118,7 @@ impl Sessions {
             rules: KeyRules::new(settings),
             slots: BTreeMap::new(),
             index: Index::default(),
+            roll: Roll::default(),
             active: BTreeMap::new(),
             revision: 0,
         }
@@ -134,6 +138,7 @@ impl Sessions {
                 last_entry: end.map(|end| end.id),
             };
             self.index.add(&self.rules, &record.key, &session);
+            self.roll.put(&self.rules, &record.key, &session);
             self.slots.insert(record.key, Slot::holding(session));
         }
     }
@@ -364,8 +369,12 @@ impl Sessions {
         if let Some(old) = slot.current() {
             self.index.remove(&self.rules, key, old);
         }
-        if let Some(new) = &session {
-            self.index.add(&self.rules, key, new);
+        match &session {
+            Some(new) => {
+                self.index.add(&self.rules, key, new);
+                self.roll.put(&self.rules, key, new);
+            }
+            None => self.roll.remove(key),
         }
         slot.put(session);
         self.tidy(key);

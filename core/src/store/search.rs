@@ -135,7 +135,11 @@ impl SearchQuery {
 
     /// The hits among entries that are newest first, the best first.
     pub fn rank<'a>(&self, newest: impl Iterator<Item = &'a TranscriptEntry>) -> SearchHits {
-        let mut hits: Vec<SearchHit> = newest.filter_map(|entry| self.hit(entry)).collect();
+        self.best(newest.filter_map(|entry| self.hit(entry)).collect())
+    }
+
+    /// The best of some hits.
+    pub fn best(&self, mut hits: Vec<SearchHit>) -> SearchHits {
         let more = hits.len() > self.limit;
         hits.sort_by(|a, b| b.score.total_cmp(&a.score).then(b.at.cmp(&a.at)));
         hits.truncate(self.limit);

@@ -30,9 +30,9 @@ pub struct UsageQuery {
 /// Whose lines are added up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Whose {
-    /// Everyone's, not told apart by session.
+    /// Everyone's answers that state tokens, not told apart by session.
     Everyone,
-    /// Those of the sessions of an agent, not told apart by session.
+    /// The same of the sessions of an agent.
     Agent {
         /// How its keys begin: `agent:<id>:`.
         prefix: String,
@@ -234,7 +234,7 @@ impl UsageQuery {
                     true
                 }
             };
-            if record.tokens.is_none() && matches!(self.grain, Grain::Points(_)) {
+            if record.tokens.is_none() && !(told_apart && self.grain == Grain::Day) {
                 continue;
             }
             count += 1;

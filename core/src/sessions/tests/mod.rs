@@ -2,6 +2,7 @@
 
 mod changes;
 mod keys;
+mod listed;
 mod lists;
 mod patches;
 mod world;
