@@ -5,6 +5,9 @@
 //! failure spoils none of the others. Loads see everything handed over before them.
 
 mod error;
+pub mod export;
+mod foreign;
+pub mod import;
 mod page;
 mod read;
 mod schema;
@@ -14,6 +17,8 @@ mod side;
 mod tests;
 #[cfg(test)]
 mod tests_large;
+#[cfg(test)]
+mod tests_transfer;
 mod usage;
 mod write;
 
