@@ -116,7 +116,7 @@ impl Bench {
                 }),
             },
             Out::Fetch { id, .. } => In::Fetch { id, event: FetchEvent::End },
-            Out::Down(_) | Out::Respond { .. } | Out::AbortFetch { .. } | Out::Stopped => return,
+            _ => return,
         };
         self.inputs.push_back(Input::Gateway(answer));
     }
