@@ -58,7 +58,7 @@ fn closed(reason: &str) -> io::Error {
 }
 
 /// A client that is in.
-fn enter(mux: &mut Mux, server: &Running) -> io::Result<usize> {
+pub(crate) fn enter(mux: &mut Mux, server: &Running) -> io::Result<usize> {
     let slot = mux.open(server.addr)?;
     expect(mux, slot, b"")?;
     mux.send(slot, &connect_frame())?;

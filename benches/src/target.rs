@@ -44,7 +44,22 @@ impl Target {
     ///
     /// When it cannot be started, ends at once, or does not listen within ten seconds.
     pub fn start(&self) -> io::Result<Running> {
+        self.start_in(TempDir::new()?, None)
+    }
+
+    /// The same with a configuration.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::start`]; when the configuration cannot be written.
+    pub fn start_with(&self, config: &str) -> io::Result<Running> {
         let home = TempDir::new()?;
+        let file = home.path().join("telson.json");
+        std::fs::write(&file, config)?;
+        self.start_in(home, Some(&file))
+    }
+
+    fn start_in(&self, home: TempDir, config: Option<&Path>) -> io::Result<Running> {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut command = Command::new(&self.program);
@@ -56,6 +71,9 @@ impl Target {
                 .arg(home.path().join("state")),
         };
         command.env("HOME", home.path()).env_remove("TELSON_CONFIG").env_remove("TELSON_STATE_DIR");
+        if let Some(config) = config {
+            command.env("TELSON_CONFIG", config);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let spawned = Instant::now();
         let mut child = command.spawn().map_err(|error| self.failed(&error.to_string()))?;

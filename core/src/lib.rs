@@ -38,6 +38,7 @@ pub mod devices;
 mod entropy;
 pub mod fetch;
 pub mod gateway;
+pub mod guard;
 pub mod http;
 mod ids;
 mod joined;

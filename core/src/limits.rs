@@ -100,11 +100,25 @@ limits! {
         "A larger decoded attachment is refused with `INVALID_REQUEST`.";
     RUNS_ACTIVE: "runs" = 4, "runs", Some("agents.defaults.maxConcurrent"),
         "Further runs wait for a place in the main lane.";
+    WATCHED_SESSIONS: "watched-sessions" = 256, "sessions", None,
+        "A further `sessions.messages.subscribe` of the connection is refused with `INVALID_REQUEST`.";
+    FORK_BYTES: "fork" = 33_554_432, "bytes", None,
+        "A conversation with more bytes of messages is not forked, rewound or switched; compact it first.";
+    SESSION_GROUPS: "session-groups" = 200, "groups", None,
+        "A longer list of groups is refused with `INVALID_REQUEST`.";
     RUNS_WAITING: "runs-waiting" = 1_024, "runs", None,
         "A further run is refused with `UNAVAILABLE`, retryable.";
     RUN_MS: "run" = 600_000, "ms", Some("agents.defaults.timeoutSeconds"),
         "A run that takes longer is aborted with `stopReason` `timeout`.";
-    RUN_ROUNDS: "run-rounds" = 100, "calls of a model", Some("agents.defaults.maxRounds"),
+    QUEUE_DEBOUNCE_MS: "queue-debounce" = 1_000, "ms", None,
+        "Messages that wait for a busy session are answered once it is idle and they have been quiet this long.";
+    QUEUE_CAP: "queue" = 20, "messages", None,
+        "One more message for a busy session: `messages.queue.drop` says which one has no turn of its own.";
+    SUBAGENTS_ACTIVE: "subagent-runs" = 8, "runs", None,
+        "Another run that a tool has started waits for its turn.";
+    SHUTDOWN_DRAIN_MS: "shutdown-drain" = 30_000, "ms", Some("gateway.shutdown.drainMs"),
+        "A run that is still under way this long after the gateway was asked to stop is aborted with `restart`.";
+    RUN_ROUNDS: "run-rounds" = 100, "calls of a model", None,
         "The last call of a run: it is offered no tools, so that the model must answer.";
     RUN_MEMORY_MS: "run-memory" = 600_000, "ms", None,
         "How long `agent.wait` remembers the outcome of a run.";
@@ -116,6 +130,14 @@ limits! {
         "A larger request head is answered with 431 and closed.";
     HTTP_HEADER_MS: "http-header-time" = 60_000, "ms", None,
         "A request head that takes longer closes the connection.";
+    HTTP_BODY_MS: "http-body-time" = 30_000, "ms", None,
+        "A request body of which nothing comes for so long is answered with 408 and closed.";
+    HTTP_BODIES_BYTES: "http-bodies" = 134_217_728, "bytes", None,
+        "All request bodies that are being read, together. A further one is answered with 503 and `Retry-After`.";
+    HTTP_UNREAD_BYTES: "http-unread" = 4_194_304, "bytes", None,
+        "A client that leaves more of a streamed answer unread is given up: its connection ends.";
+    PROCESS_INPUT_BYTES: "process-input" = 8_388_608, "bytes", None,
+        "A process that leaves more of its input unread is killed.";
 }
 
 /// A limit in milliseconds as a duration.

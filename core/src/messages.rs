@@ -97,6 +97,23 @@ pub enum Down {
         /// The connection.
         conn: ConnId,
     },
+    /// From now on, or no longer, the connection hears the messages of a session.
+    WatchMessages {
+        /// The connection.
+        conn: ConnId,
+        /// The session.
+        key: SessionKey,
+        /// Whether it hears them.
+        on: bool,
+    },
+    /// The connection has sent something into a session: it sees the tools of that session's runs at work,
+    /// when it can show them (spec 02 §20.2).
+    TakePart {
+        /// The connection.
+        conn: ConnId,
+        /// The session.
+        key: SessionKey,
+    },
     /// The connection called a session by a name that is not its canonical key; on v3 connections events
     /// carry that spelling [C-06].
     Alias {
@@ -194,6 +211,13 @@ pub enum Audience {
     Session(SessionKey),
     /// Connections that called `sessions.subscribe`.
     SessionList,
+    /// Connections that called `sessions.messages.subscribe` for this session.
+    SessionMessages(SessionKey),
+    /// The tools of a session's runs at work. As [`Self::Session`], but on protocol 4 only those who take part
+    /// in the session and have the capability `tool-events`.
+    RunTools(SessionKey),
+    /// The same for those of [`Self::SessionMessages`] with that capability whom [`Self::RunTools`] leaves out.
+    SessionTools(SessionKey),
 }
 
 impl Publish {

@@ -20,6 +20,8 @@ pub struct Settings {
     pub auth: AuthSettings,
     /// The limits that configuration can change.
     pub limits: LimitSettings,
+    /// How long runs may go on when the gateway is to stop.
+    pub drain: Duration,
     /// Whether the plain dialect is spoken.
     pub simple_dialect: bool,
     /// The most that a plain connection without a device may be granted.
@@ -151,6 +153,97 @@ pub struct AgentSettings {
     pub allowed_models: Vec<(ModelRef, Option<String>)>,
     /// `agents.defaults.contextTokens`.
     pub context_tokens: Option<u64>,
+    /// `messages.queue`.
+    pub queue: QueueSettings,
+}
+
+/// What becomes of messages for a busy session (spec 02 §10.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueSettings {
+    /// What an inbound message does.
+    pub mode: QueueMode,
+    /// How long messages that wait must have been quiet before they are answered together.
+    pub debounce: Duration,
+    /// At most so many wait in one session.
+    pub cap: usize,
+    /// Which one goes when there are more.
+    pub drop: QueueDrop,
+}
+
+impl Default for QueueSettings {
+    fn default() -> Self {
+        Self {
+            mode: QueueMode::Collect,
+            debounce: limits::millis(limits::QUEUE_DEBOUNCE_MS),
+            cap: limits::length(limits::QUEUE_CAP),
+            drop: QueueDrop::Summarize,
+        }
+    }
+}
+
+/// What a message does while its session is busy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum QueueMode {
+    /// Waits; messages that wait together are answered together.
+    #[default]
+    Collect,
+    /// Waits for a turn of its own.
+    Followup,
+    /// Goes into the running turn when its tools have answered; otherwise as `Collect`.
+    Steer,
+    /// The same, and has a turn afterwards as well.
+    SteerBacklog,
+    /// Ends the running turn and everything that waits.
+    Interrupt,
+}
+
+impl QueueMode {
+    /// Reads the word of a configuration, a session or a client; `queue` is the old name of `steer`.
+    pub fn parse(word: &str) -> Option<Self> {
+        Some(match word.trim().to_ascii_lowercase().as_str() {
+            "collect" => Self::Collect,
+            "followup" | "follow-up" => Self::Followup,
+            "steer" | "queue" => Self::Steer,
+            "steer-backlog" | "steer+backlog" | "steer_backlog" => Self::SteerBacklog,
+            "interrupt" => Self::Interrupt,
+            _ => return None,
+        })
+    }
+
+    /// The word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Collect => "collect",
+            Self::Followup => "followup",
+            Self::Steer => "steer",
+            Self::SteerBacklog => "steer-backlog",
+            Self::Interrupt => "interrupt",
+        }
+    }
+}
+
+/// Which message goes when too many wait. Its words stay in the transcript; what goes is its own answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum QueueDrop {
+    /// The oldest; the next turn is told of it.
+    #[default]
+    Summarize,
+    /// The oldest.
+    Old,
+    /// The newest.
+    New,
+}
+
+impl QueueDrop {
+    /// Reads the word of a configuration or a session.
+    pub fn parse(word: &str) -> Option<Self> {
+        Some(match word.trim().to_ascii_lowercase().as_str() {
+            "summarize" | "summary" => Self::Summarize,
+            "old" | "oldest" => Self::Old,
+            "new" | "newest" => Self::New,
+            _ => return None,
+        })
+    }
 }
 
 /// One agent.
@@ -276,6 +369,7 @@ impl Settings {
             },
             auth: AuthSettings::new(mode),
             limits: LimitSettings::default(),
+            drain: Duration::ZERO,
             simple_dialect: true,
             simple_max_scopes: Scopes::all(),
             agents: AgentSettings::default(),
@@ -319,6 +413,7 @@ impl Default for AgentSettings {
             max_concurrent: limits::length(limits::RUNS_ACTIVE),
             allowed_models: Vec::new(),
             context_tokens: None,
+            queue: QueueSettings::default(),
         }
     }
 }

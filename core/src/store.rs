@@ -40,6 +40,18 @@ pub enum Op {
         /// When, in epoch milliseconds.
         at: u64,
     },
+    /// Moves the first entries of a transcript into an archived one. Those that stay and whose parents go
+    /// become roots.
+    CutTranscript {
+        /// The transcript.
+        session: SessionId,
+        /// The position of the first entry that stays.
+        from: u64,
+        /// The transcript of those that go; there is none of that name yet.
+        archive: SessionId,
+        /// When, in epoch milliseconds.
+        at: u64,
+    },
     /// Removes a transcript's rows.
     DeleteTranscript(SessionId),
     /// Writes a device's row, replacing the one of the same id.

@@ -85,6 +85,15 @@ impl Shelf {
                 Op::ArchiveTranscript { session, .. } | Op::DeleteTranscript(session) => {
                     self.entries.remove(&session);
                 }
+                Op::CutTranscript { session, from, .. } => {
+                    if let Some(entries) = self.entries.get_mut(&session) {
+                        entries.retain(|entry| entry.seq >= from);
+                        let kept: Vec<String> = entries.iter().map(|entry| entry.id.clone()).collect();
+                        for entry in entries {
+                            entry.parent = entry.parent.take().filter(|parent| kept.contains(parent));
+                        }
+                    }
+                }
                 Op::PutDevice(record) => {
                     self.devices.insert(record.id.clone(), record);
                 }

@@ -7,8 +7,10 @@ use std::ffi::OsString;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::pin::Pin;
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::time::Instant;
 
 use futures_util::io::{AsyncRead, AsyncWrite};
@@ -58,7 +60,7 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     /// Starts to catch signals; from then on none of them ends the process by itself.
     fn signals(&self) -> io::Result<Self::Signals>;
 
-    /// Starts a process with its three standard streams piped.
+    /// Starts a process with its three standard streams piped, see [`Program::command`].
     fn launch(&self, program: Program) -> io::Result<Process>;
 }
 
@@ -99,6 +101,20 @@ pub struct Program {
     pub args: Vec<OsString>,
     /// Its whole environment: nothing is inherited.
     pub env: Vec<(OsString, OsString)>,
+    /// Its working directory; that of the gateway when `None`.
+    pub cwd: Option<PathBuf>,
+}
+
+impl Program {
+    /// The command that an adapter starts: in a process group of its own, its name looked up on its own `PATH`.
+    pub fn command(self) -> Command {
+        let mut command = Command::new(self.path);
+        command.args(self.args).env_clear().envs(self.env).process_group(0);
+        if let Some(cwd) = self.cwd {
+            command.current_dir(cwd);
+        }
+        command
+    }
 }
 
 /// A running process.

@@ -187,6 +187,78 @@ pub struct ChatHistoryParams {
     pub max_bytes: Option<Count<1>>,
 }
 
+/// The parameters of `chat.startup`: those of `chat.history`, or a short id in place of the session.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChatStartupParams {
+    /// The session.
+    #[serde(default)]
+    pub session_key: Option<Text>,
+    /// The beginning of a session's id.
+    #[serde(default)]
+    pub short_id: Option<Text>,
+    /// At most this many messages; 200 when absent.
+    #[serde(default)]
+    pub limit: Option<Count<1, 1000>>,
+    /// The agent of a key that names none.
+    #[serde(default)]
+    pub agent_id: Option<Text>,
+    /// As in `chat.history`.
+    #[serde(default)]
+    pub cursor: Option<String>,
+    /// As in `chat.history`.
+    #[serde(default)]
+    pub offset: Option<Count>,
+    /// As in `chat.history`.
+    #[serde(default)]
+    pub message_id: Option<Text>,
+    /// As in `chat.history`.
+    #[serde(default)]
+    pub session_id: Option<Text>,
+    /// As in `chat.history`.
+    #[serde(default)]
+    pub max_chars: Option<Count<1, 500_000>>,
+    /// At most this many bytes of messages.
+    #[serde(default)]
+    pub max_bytes: Option<Count<1>>,
+    /// As in `chat.history`.
+    #[serde(default)]
+    pub input_run_ids: Option<Vec<Text<1, 256>>>,
+    /// As in `chat.history`.
+    #[serde(default)]
+    pub pending_before: Option<Count<1>>,
+}
+
+/// The parameters of `chat.message.get`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChatMessageGetParams {
+    /// The session.
+    pub session_key: Text,
+    /// The agent of a key that names none.
+    #[serde(default)]
+    pub agent_id: Option<Text>,
+    /// The id of the transcript's entry.
+    pub message_id: Text,
+    /// Cut each text to this many characters.
+    #[serde(default)]
+    pub max_chars: Option<Count<1, 2_000_000>>,
+}
+
+/// The answer to `chat.message.get`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChatMessageFound {
+    /// Whether the message is here.
+    pub ok: bool,
+    /// It.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<serde_json::Value>,
+    /// Why not: `not_found`, `oversized` or `not_visible`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unavailable_reason: Option<&'static str>,
+}
+
 /// The answer to `chat.history` and `chat.startup`.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -241,9 +313,15 @@ pub struct ChatHistoryLater {
     /// The run in progress.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_flight_run: Option<InFlightRun>,
-    /// `chat.startup`: the answer to `agents.list`.
+    /// `chat.startup`: the answer to `agents.list`,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agents_list: Option<Json>,
+    /// that to `chat.metadata`,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Json>,
+    /// and, when the session was named by a short id, that to `sessions.resolve`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resolution: Option<Json>,
 }
 
 /// v4: a run in progress, so that a client that comes back can go on.

@@ -86,6 +86,14 @@ events! {
         "A device's pairing request was decided; droppable.";
     SessionsChanged = "sessions.changed" READ, v3 false, v4 true,
         "A session row changed; sent to connections that called `sessions.subscribe`.";
+    SessionMessage = "session.message" READ, v3 false, v4 true,
+        "A message was stored; sent to connections that called `sessions.messages.subscribe` for its session.";
+    SessionTool = "session.tool" READ, v3 false, v4 true,
+        "A tool at work in a run; sent to those of them with the capability `tool-events` that do not get it as `agent`.";
+    SessionOperation = "session.operation" READ, v3 false, v4 true,
+        "A session is being compacted; sent to the same as `session.message`.";
+    SessionTyping = "session.typing" READ, v3 false, v4 true,
+        "Somebody types in a session; droppable, sent to the same as `session.message`.";
 }
 
 impl EventName {

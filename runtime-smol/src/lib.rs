@@ -96,10 +96,7 @@ impl Runtime for Smol {
     }
 
     fn launch(&self, program: Program) -> io::Result<Process> {
-        let mut child = Command::new(program.path)
-            .args(program.args)
-            .env_clear()
-            .envs(program.env)
+        let mut child = Command::from(program.command())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

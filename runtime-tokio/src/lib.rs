@@ -75,10 +75,7 @@ impl Runtime for Tokio {
 
     fn launch(&self, program: Program) -> io::Result<Process> {
         let _here = self.0.enter();
-        let mut child = tokio::process::Command::new(program.path)
-            .args(program.args)
-            .env_clear()
-            .envs(program.env)
+        let mut child = tokio::process::Command::from(program.command())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

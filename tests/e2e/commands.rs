@@ -1,6 +1,6 @@
 //! The command line as scripts and people use it.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use telson_tests::on_every_runtime;
 use telson_tests::support::binary::Binary;
 use telson_tests::support::client::Dialect;
@@ -21,6 +21,7 @@ on_every_runtime!(
     the_token_is_shown_without_a_running_gateway,
     a_valid_configuration_is_called_valid,
     help_names_every_command,
+    a_shell_can_complete_the_commands,
 );
 
 const WORDS: &str = "what moves the sea but tide and moon";
@@ -32,8 +33,13 @@ fn a_chat_in_the_terminal_prints_the_answer(binary: Binary) {
     let mut client = gateway.operator(Dialect::V4);
     assert_eq!(history(&mut client), [line("user", WORDS), line("assistant", WORDS)]);
 
-    let json = gateway.run(&["chat", "--message", "hello", "--json"]).success().json();
-    assert_eq!((&json["state"], &json["text"]), (&json!("final"), &json!("hello")), "{json}");
+    let events = gateway.run(&["chat", "--message", "hello", "--json"]).success();
+    let events: Vec<Value> =
+        events.stdout.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect();
+    assert_eq!(events[0], json!({"type": "started"}));
+    assert!(events.contains(&json!({"type": "delta", "text": "hello"})), "{events:?}");
+    let end = events.last().expect("there is an end");
+    assert_eq!((&end["type"], &end["text"]), (&json!("result"), &json!("hello")), "{end}");
 }
 
 fn words_come_from_standard_input_too(binary: Binary) {
@@ -144,9 +150,31 @@ fn a_valid_configuration_is_called_valid(binary: Binary) {
 
 fn help_names_every_command(binary: Binary) {
     let help = Home::new(binary).run(&["--help"]).success();
-    for command in ["gateway", "status", "health", "call", "chat", "sessions", "token", "devices", "config"] {
+    for command in [
+        "gateway",
+        "status",
+        "health",
+        "call",
+        "chat",
+        "sessions",
+        "models",
+        "usage",
+        "token",
+        "devices",
+        "config",
+        "completions",
+    ] {
         assert!(help.stdout.contains(command), "{command}: {}", help.stdout);
     }
     let version = Home::new(binary).run(&["--version"]).success();
     assert!(version.stdout.contains(env!("CARGO_PKG_VERSION")), "{version:#?}");
+}
+
+fn a_shell_can_complete_the_commands(binary: Binary) {
+    let home = Home::new(binary);
+    for shell in ["bash", "zsh", "fish"] {
+        let script = home.run(&["completions", shell]).success();
+        assert!(script.stdout.contains(binary.name()), "{shell}: the script is for this program");
+        assert!(script.stdout.contains("export"), "{shell}: it knows the commands below the commands");
+    }
 }

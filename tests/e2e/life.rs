@@ -15,6 +15,7 @@ use super::talk::{history, line, send};
 on_every_runtime!(
     on_a_signal_it_says_goodbye_and_ends_well,
     a_run_under_way_is_ended_before_the_goodbye,
+    a_run_under_way_may_come_to_its_end,
     a_second_instance_on_the_same_state_is_refused,
     a_taken_port_is_refused,
     a_state_directory_that_cannot_be_made_is_refused,
@@ -40,7 +41,7 @@ fn on_a_signal_it_says_goodbye_and_ends_well(binary: Binary) {
 fn a_run_under_way_is_ended_before_the_goodbye(binary: Binary) {
     let server = ModelServer::start(vec![Answer::Stream(vec![Step::Say("the moon"), Step::Hold])]);
     let home = Home::new(binary);
-    home.configure(&server.config("key"));
+    home.configure(&server.config_with("key", &json!({"gateway": {"shutdown": {"drainMs": 0}}})));
     let gateway = home.start();
     let mut client = gateway.operator(Dialect::V4);
     let run = send(&mut client, "what moves the sea?", "endless");
@@ -57,6 +58,27 @@ fn a_run_under_way_is_ended_before_the_goodbye(binary: Binary) {
     let gateway = Gateway::start(&home, &[]);
     let mut client = gateway.operator(Dialect::V4);
     assert_eq!(history(&mut client), [line("user", "what moves the sea?"), line("assistant", "the moon")]);
+}
+
+fn a_run_under_way_may_come_to_its_end(binary: Binary) {
+    let answer = Answer::Stream(vec![Step::Say("the moon"), Step::Hold, Step::Done]);
+    let server = ModelServer::start(vec![answer]);
+    let home = Home::new(binary);
+    home.configure(&server.config("key"));
+    let gateway = home.start();
+    let mut client = gateway.operator(Dialect::V4);
+    let run = send(&mut client, "what moves the sea?", "patient");
+    client.event("chat", |payload| payload["state"] == json!("delta"));
+    gateway.terminate();
+    // New work is refused meanwhile; the signal has arrived when it is.
+    let params = json!({"sessionKey": "main", "message": "more", "idempotencyKey": "late"});
+    while client.call("chat.send", &params).is_ok() {}
+    server.go_on();
+    let end = client.chat_of(&run).pop().expect("a run has an end");
+    assert_eq!(end["state"], json!("final"), "{end}");
+    client.event("shutdown", |_| true);
+    let (code, log) = gateway.wait();
+    assert_eq!(code, Some(0), "{log}");
 }
 
 fn a_second_instance_on_the_same_state_is_refused(binary: Binary) {

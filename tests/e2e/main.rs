@@ -6,6 +6,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod chat;
+mod cli_chat;
+mod cli_models;
+mod cli_sessions;
 mod commands;
 mod connect;
 mod durable;

@@ -4,17 +4,19 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod gateway_client;
+mod llama;
 mod openclaw;
 mod openclaw_node;
+mod sdk;
 
 use telson_tests::support::binary::workspace;
 use telson_tests::support::command::Outcome;
 use telson_tests::support::gateway::Gateway;
-use telson_tests::support::npm;
+use telson_tests::support::packages;
 
 /// Runs a script of this folder against the gateway; it prints one JSON document.
 fn script(gateway: &Gateway, name: &str, arguments: &[&str]) -> serde_json::Value {
-    let mut command = npm::node(&workspace().join("tests/interop").join(name));
+    let mut command = packages::node(&workspace().join("tests/interop").join(name));
     command.args([&gateway.url(), &gateway.token()]).args(arguments);
     command.env("HOME", gateway.home.path("client-home"));
     Outcome::of(&mut command).success().json()

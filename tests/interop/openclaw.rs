@@ -6,7 +6,7 @@ use telson_tests::support::binary::Binary;
 use telson_tests::support::client::Dialect;
 use telson_tests::support::command::Outcome;
 use telson_tests::support::gateway::{Gateway, Home};
-use telson_tests::support::npm;
+use telson_tests::support::packages;
 
 on_both_binaries!(
     its_gateway_call_reaches_any_method,
@@ -21,7 +21,7 @@ const WORDS: &str = "what moves the sea but tide and moon";
 
 /// Runs openclaw in a home of its own against the gateway.
 fn openclaw(gateway: &Gateway, token: &str, arguments: &[&str]) -> Outcome {
-    let mut command = npm::node(&npm::module("openclaw/openclaw.mjs"));
+    let mut command = packages::node(&packages::module("openclaw/openclaw.mjs"));
     command
         .args(arguments)
         .env("HOME", gateway.home.path("client-home"))

@@ -148,6 +148,18 @@ impl Tables {
                     self.archived.entry(session).or_default().extend(entries);
                 }
             }
+            Op::CutTranscript { session, from, archive, .. } => {
+                if let Some(entries) = self.transcripts.get_mut(&session) {
+                    let (gone, mut kept): (Vec<_>, Vec<_>) =
+                        std::mem::take(entries).into_iter().partition(|entry| entry.seq < from);
+                    let ids: Vec<String> = kept.iter().map(|entry| entry.id.clone()).collect();
+                    for entry in &mut kept {
+                        entry.parent = entry.parent.take().filter(|parent| ids.contains(parent));
+                    }
+                    *entries = kept;
+                    self.archived.entry(archive).or_default().extend(gone);
+                }
+            }
             Op::DeleteTranscript(session) => {
                 self.transcripts.remove(&session);
                 self.archived.remove(&session);

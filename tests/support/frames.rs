@@ -10,7 +10,7 @@ use jsonschema::Validator;
 use serde_json::{Map, Value, json};
 
 use super::client::Dialect;
-use super::npm;
+use super::packages;
 
 /// Members that newer releases of the reference send although the published schema (2026.9.1) lacks them:
 /// the definition and the path to the object that carries the member.
@@ -117,7 +117,7 @@ fn compile() -> BTreeMap<&'static str, Validator> {
         "SessionsResolveResult",
         "SessionsDeleteResult",
     ];
-    let file = npm::module("@openclaw/gateway-protocol/protocol.schema.json");
+    let file = packages::module("@openclaw/gateway-protocol/protocol.schema.json");
     let text = std::fs::read_to_string(file).expect("the published schema is there");
     let schema: Value = serde_json::from_str(&text).expect("the published schema is JSON");
     let definitions = &schema["definitions"];

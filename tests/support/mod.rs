@@ -8,7 +8,8 @@ pub mod frames;
 pub mod gateway;
 pub mod http;
 pub mod model;
-pub mod npm;
+pub mod packages;
+pub mod terminal;
 
 use std::time::Duration;
 

@@ -89,7 +89,12 @@ impl ModelServer {
 
     /// A configuration that uses this server for every agent; the key goes in as given.
     pub fn config(&self, key: &str) -> String {
-        json!({
+        self.config_with(key, &json!({}))
+    }
+
+    /// The same with further members.
+    pub fn config_with(&self, key: &str, more: &Value) -> String {
+        let mut config = json!({
             "models": {"providers": {"local": {
                 "baseUrl": format!("http://{}/v1", self.address),
                 "apiKey": key,
@@ -97,8 +102,16 @@ impl ModelServer {
                 "models": [{"id": "tide-1", "name": "Tide 1"}],
             }}},
             "agents": {"defaults": {"model": {"primary": "local/tide-1"}}},
-        })
-        .to_string()
+        });
+        for (name, value) in more.as_object().into_iter().flatten() {
+            config[name] = value.clone();
+        }
+        config.to_string()
+    }
+
+    /// Whether nothing more was asked so far.
+    pub fn no_more_questions(&self) -> bool {
+        self.questions.try_recv().is_err()
     }
 
     /// Waits for the next question.

@@ -49,7 +49,7 @@ impl Agents {
     }
 
     /// The same with what protocol 4 adds, without models that are not allowed unless `all`.
-    pub(super) fn detailed_choices(&self, all: bool) -> Vec<ModelChoice> {
+    pub(crate) fn detailed_choices(&self, all: bool) -> Vec<ModelChoice> {
         let shown = self.models.iter().filter(|model| all || self.allows(&model.reference));
         let detailed = shown.map(|model| ModelChoice {
             alias: self.alias(&model.reference),

@@ -43,6 +43,23 @@ pub enum Effect {
         /// The session.
         session: SessionKey,
     },
+    /// Remove a session that is archived.
+    EndArchived {
+        /// The session.
+        session: SessionKey,
+    },
+    /// Make a session.
+    CreateSession {
+        /// The session.
+        session: SessionKey,
+        /// With rights beyond the usual (spec 02 §20.3).
+        heavy: bool,
+    },
+    /// Make another branch of a session's transcript the conversation.
+    RewindSession {
+        /// The session.
+        session: SessionKey,
+    },
     /// Read conversations.
     ReadSessions,
     /// Post a system event.
@@ -60,10 +77,21 @@ impl Effect {
     pub const fn needs(&self, protocol: Protocol) -> Scope {
         match (self, protocol) {
             (Self::RunAgent { .. } | Self::AbortRun { .. }, _) => Scope::Write,
-            (Self::PatchSession { light: true, .. }, Protocol::V4) => Scope::Write,
-            (Self::InjectMessage { .. } | Self::PatchSession { .. } | Self::EndSession { .. }, _) => {
-                Scope::Admin
-            }
+            (
+                Self::PatchSession { light: true, .. }
+                | Self::EndArchived { .. }
+                | Self::CreateSession { heavy: false, .. },
+                Protocol::V4,
+            ) => Scope::Write,
+            (
+                Self::InjectMessage { .. }
+                | Self::PatchSession { .. }
+                | Self::EndSession { .. }
+                | Self::EndArchived { .. }
+                | Self::CreateSession { .. }
+                | Self::RewindSession { .. },
+                _,
+            ) => Scope::Admin,
             (Self::ReadSessions, _) => Scope::Read,
             (Self::PostSystemEvent, _) => Scope::Admin,
             (Self::SwitchTalkMode, Protocol::V3) => Scope::Write,

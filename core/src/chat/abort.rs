@@ -93,7 +93,7 @@ fn abort_runs(gateway: &mut Gateway, ticket: Ticket, key: &SessionKey, runs: Vec
 }
 
 /// On protocol 4 only the connection or the device that began a run may end it, or an administrator.
-fn may_abort(gateway: &Gateway, principal: &Principal, ticket: &Ticket, run: &RunId) -> bool {
+pub(crate) fn may_abort(gateway: &Gateway, principal: &Principal, ticket: &Ticket, run: &RunId) -> bool {
     principal.protocol == Protocol::V3
         || principal.holds(Scope::Admin)
         || gateway.runs.get(run).is_some_and(|run| run.owner().is(&owner(principal, ticket)))

@@ -9,6 +9,7 @@ use telson_proto::{ErrorShape, Json, Protocol};
 use crate::auth::{Effect, authorize};
 use crate::gateway::{Answer, Call, Gateway, Reply};
 use crate::ids::{AgentId, RunId, SessionId, SessionKey};
+use crate::messages::Down;
 use crate::runs::{Admission, Ask, Asker, Family, Wait, timed_out};
 use crate::sessions::{SessionEntry, closed, keys, levels};
 use crate::settings::ModelRef;
@@ -54,6 +55,7 @@ pub(crate) fn agent(gateway: &mut Gateway, call: Call<AgentParams>) -> Answer<()
             timeout(params.timeout.map(Count::get), Duration::from_secs(1), gateway.settings.agents.timeout),
         )
     };
+    gateway.tell(Down::TakePart { conn: call.ticket.conn, key: key.clone() });
     gateway.admit_run(Admission {
         run: RunId::new(params.idempotency_key.as_str()),
         key,

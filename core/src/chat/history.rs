@@ -18,6 +18,8 @@ use crate::store::{self, Loaded, PageQuery, Place, Query, TranscriptEntry};
 use super::session_named;
 
 const DEFAULT_LIMIT: usize = 200;
+/// How far back other branches than the active one are looked through, in messages.
+pub(super) const MAX_REACH: usize = 20_000;
 /// Beyond so many messages, or so many bytes, what is new is loaded as a page and not told as a delta.
 const MAX_DELTA: usize = 200;
 const MAX_DELTA_BYTES: usize = 1024 * 1024;
@@ -34,7 +36,7 @@ struct Page {
     around: Option<String>,
     max_chars: Option<usize>,
     max_bytes: usize,
-    startup: bool,
+    startup: Option<FirstPaint>,
     asked: Asked,
 }
 
@@ -63,18 +65,25 @@ pub(crate) fn history(gateway: &mut Gateway, call: Call<ChatHistoryParams>) -> A
             ("sessionId", params.session_id.is_some()),
         ],
     )?;
-    load(gateway, call, false)
+    load(gateway, call, None)
 }
 
-/// `chat.startup`: the same with what a page needs for its first paint.
-pub(crate) fn startup(gateway: &mut Gateway, call: Call<ChatHistoryParams>) -> Answer<Json> {
-    load(gateway, call, true)
+/// What `chat.startup` adds to a page.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FirstPaint {
+    /// The answer to `sessions.resolve`, when the session was named by a short id.
+    pub(super) resolution: Option<Json>,
 }
 
-fn load(gateway: &mut Gateway, call: Call<ChatHistoryParams>, startup: bool) -> Answer<Json> {
+/// Loads a page and answers with it.
+pub(super) fn load(
+    gateway: &mut Gateway,
+    call: Call<ChatHistoryParams>,
+    startup: Option<FirstPaint>,
+) -> Answer<Json> {
     let Call { principal, ticket, params, .. } = call;
     let (principal, params) = (&*principal, &params);
-    let asked = check(params, if startup { "chat.startup" } else { "chat.history" })?;
+    let asked = check(params, if startup.is_some() { "chat.startup" } else { "chat.history" })?;
     let key =
         session_named(gateway, principal, &ticket, params.session_key.as_str(), params.agent_id.as_ref())?;
     authorize(principal, &Effect::ReadSessions)?;
@@ -117,8 +126,9 @@ fn load(gateway: &mut Gateway, call: Call<ChatHistoryParams>, startup: bool) -> 
         let Some(after) = read_cursor(cursor, &session) else { return Ok(Reply::Ready(reset())) };
         let (limit, max_bytes, place) = (MAX_DELTA, MAX_DELTA_BYTES, Place::After(after));
         let query = PageQuery { session: session.clone(), place, limit, max_bytes, brief, runs };
-        gateway.load_page(query, ticket, move |gateway, loaded| {
-            gateway.history_delta(&page, &session, after, &loaded)
+        gateway.load_page(&page.key.clone(), query, move |gateway, loaded| {
+            let outcome = loaded.map(|loaded| gateway.history_delta(&page, &session, after, &loaded));
+            gateway.reply(ticket, outcome.unwrap_or_else(Outcome::error));
         });
         return Ok(Reply::Later);
     }
@@ -128,11 +138,15 @@ fn load(gateway: &mut Gateway, call: Call<ChatHistoryParams>, startup: bool) -> 
     };
     let (limit, max_bytes) = (page.limit, page.max_bytes);
     let query = PageQuery { session: session.clone(), place, limit, max_bytes, brief, runs };
-    gateway.load_page(query, ticket, move |gateway, loaded| match &page.around {
-        Some(id) if loaded.entries.is_empty() => {
-            Outcome::error(ErrorShape::invalid(format!("messageId not found: {id}")))
-        }
-        _ => Outcome::ok(Json::of(&gateway.history_page(&page, Some(&session), &loaded))),
+    gateway.load_page(&page.key.clone(), query, move |gateway, loaded| {
+        let outcome = match (loaded, &page.around) {
+            (Err(error), _) => Outcome::error(error),
+            (Ok(loaded), Some(id)) if loaded.entries.is_empty() => {
+                Outcome::error(ErrorShape::invalid(format!("messageId not found: {id}")))
+            }
+            (Ok(loaded), _) => Outcome::ok(Json::of(&gateway.history_page(&page, Some(&session), &loaded))),
+        };
+        gateway.reply(ticket, outcome);
     });
     Ok(Reply::Later)
 }
@@ -188,20 +202,62 @@ fn is_browser(principal: &Principal) -> bool {
 }
 
 impl Gateway {
-    /// Loads a page and answers with what `then` makes of it.
+    /// Loads a page of the active branch.
     fn load_page(
         &mut self,
+        key: &SessionKey,
         query: PageQuery,
-        ticket: crate::ids::Ticket,
-        then: impl FnOnce(&Self, store::Page) -> Outcome + Send + 'static,
+        then: impl FnOnce(&mut Self, Result<store::Page, ErrorShape>) + Send + 'static,
     ) {
-        self.load(Query::Page(query), move |gateway, loaded| {
-            let outcome = match loaded {
-                Ok(Loaded::Page(loaded)) => then(gateway, loaded),
-                Ok(_) => Outcome::error(ErrorShape::unavailable("the store answered another question")),
-                Err(error) => Outcome::error(error.into()),
+        let key = key.clone();
+        let branched = self.sessions.is_branched(&key);
+        let asked = if branched {
+            // The lines of other branches lie between those of this one.
+            let max_bytes = limits::length(limits::HISTORY_BYTES) * 4;
+            PageQuery { place: Place::End(0), limit: MAX_REACH, max_bytes, ..query.clone() }
+        } else {
+            query.clone()
+        };
+        self.load(Query::Page(asked), move |gateway, loaded| {
+            let page = match loaded {
+                Ok(Loaded::Page(all)) if branched => Ok(gateway.branch_page(&key, &query, all)),
+                Ok(Loaded::Page(page)) => Ok(page),
+                Ok(_) => Err(ErrorShape::unavailable("the store answered another question")),
+                Err(error) => Err(error.into()),
             };
-            gateway.reply(ticket, outcome);
+            then(gateway, page);
+        });
+    }
+
+    /// A page of the active branch out of the end of the transcript.
+    fn branch_page(&self, key: &SessionKey, query: &PageQuery, all: store::Page) -> store::Page {
+        let words_of = all.words_of;
+        let lines = self.sessions.on_branch(key, all.entries);
+        let mut page = query.of(&lines);
+        let begins = page.entries.first().is_none_or(|first| first.parent.is_none());
+        page.earlier |= all.earlier && !begins;
+        // From a line of another branch nothing leads on.
+        page.later |= match query.place {
+            Place::After(seq) => seq > 0 && !lines.iter().any(|line| line.seq == seq),
+            _ => false,
+        };
+        store::Page { words_of, ..page }
+    }
+
+    /// The last messages of a session, oldest first, as protocol 4 shows them; none when there is no such session.
+    pub(crate) fn last_messages(
+        &mut self,
+        key: &SessionKey,
+        limit: usize,
+        then: impl FnOnce(&mut Self, Result<Vec<Value>, ErrorShape>) + Send + 'static,
+    ) {
+        let Some(session) = self.sessions.get(key) else { return then(self, Ok(Vec::new())) };
+        let max_bytes = limits::length(limits::HISTORY_BYTES);
+        let (session, place) = (session.id.clone(), Place::End(0));
+        let query = PageQuery { session, place, limit, max_bytes, brief: true, runs: Vec::new() };
+        self.load_page(key, query, |gateway, page| {
+            let messages = page.map(|page| page.entries.iter().filter_map(as_event).collect());
+            then(gateway, messages);
         });
     }
 
@@ -281,7 +337,9 @@ impl Gateway {
             pending_inputs: self.pending_inputs(&page.key, page.asked.before),
             input_receipts: self.input_receipts(page, loaded),
             in_flight_run: self.in_flight(&page.key),
-            agents_list: page.startup.then(|| Json::of(&self.agents_list(Protocol::V4))),
+            agents_list: page.startup.as_ref().map(|_| Json::of(&self.agents_list(Protocol::V4))),
+            metadata: page.startup.as_ref().map(|_| self.chat_metadata()),
+            resolution: page.startup.as_ref().and_then(|paint| paint.resolution.clone()),
         }
     }
 
@@ -337,20 +395,34 @@ impl Gateway {
 
 /// An entry as the caller may see it; `None` when it is not for showing.
 fn shown(page: &Page, entry: &TranscriptEntry) -> Option<Value> {
+    as_seen(entry, page.protocol, page.draws, page.max_chars)
+}
+
+/// An entry as those hear of it who watch its session; `None` when it is not for showing.
+pub(crate) fn as_event(entry: &TranscriptEntry) -> Option<Value> {
+    as_seen(entry, Protocol::V4, false, None)
+}
+
+pub(super) fn as_seen(
+    entry: &TranscriptEntry,
+    protocol: Protocol,
+    draws: bool,
+    max_chars: Option<usize>,
+) -> Option<Value> {
     let mut message = entry.message.to_value();
     let bytes = entry.message.as_str().len();
-    if page.protocol == Protocol::V4
+    if protocol == Protocol::V4
         && let Some(brief) = store::brief(bytes, &message)
     {
         message = brief;
     }
-    if !message.is_object() || !sanitise::message(&mut message, page.protocol, page.max_chars) {
+    if !message.is_object() || !sanitise::message(&mut message, protocol, max_chars) {
         return None;
     }
-    if page.draws {
+    if draws {
         store::images_of(&mut message).for_each(add_source);
     }
-    if page.protocol == Protocol::V4 {
+    if protocol == Protocol::V4 {
         let mut about = json!({"id": entry.id, "seq": entry.seq});
         if sanitise::text_of(&message) == sanitise::TOO_LARGE {
             about["truncated"] = json!({"reason": "oversized", "bytes": bytes});

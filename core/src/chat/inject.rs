@@ -32,10 +32,11 @@ pub(crate) fn inject(gateway: &mut Gateway, call: Call<ChatInjectParams>) -> Ans
     gateway.sessions.edit(now, &key, |entry| entry.note_message(now.wall, "assistant", &text));
     let message_id = line.id.clone();
     let session = key.clone();
-    gateway.store_session(&key, vec![Op::AppendEntry(line)], move |gateway, stored| {
+    gateway.store_session(&key, vec![Op::AppendEntry(line.clone())], move |gateway, stored| {
         let outcome = match stored {
             Ok(()) => {
                 publish(gateway, &session, &message_id, &text);
+                gateway.announce_message(&session, &line);
                 Outcome::ok(Json::of(&ChatInjected { ok: true, message_id }))
             }
             Err(error) => Outcome::error(

@@ -9,7 +9,10 @@ mod attachments;
 mod commands;
 mod history;
 mod inject;
+mod message;
+mod metadata;
 mod send;
+mod startup;
 #[cfg(test)]
 mod tests;
 
@@ -23,11 +26,14 @@ use crate::gateway::Gateway;
 use crate::ids::{SessionKey, Ticket};
 use crate::runs::Owner;
 
-pub(crate) use abort::abort;
+pub(crate) use abort::{abort, may_abort};
 pub(crate) use agent::{agent, wait};
-pub(crate) use history::{history, startup};
+pub(crate) use history::{as_event, history};
 pub(crate) use inject::inject;
-pub(crate) use send::send;
+pub(crate) use message::get as message;
+pub(crate) use metadata::metadata;
+pub(crate) use send::{SendWords, authorize_words, send, start};
+pub(crate) use startup::startup;
 
 /// The session that a request means, by whichever name the client uses.
 fn session_named(

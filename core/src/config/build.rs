@@ -15,7 +15,7 @@ use crate::limits::length;
 use crate::sessions::keys::normalise_agent;
 use crate::settings::{
     AgentProfile, AgentSettings, AuthMode, AuthSettings, Identity, LimitSettings, ModelRef, ModelSettings,
-    ProviderSettings,
+    ProviderSettings, QueueSettings,
 };
 
 const SPOKEN_API: &str = "openai-completions";
@@ -75,6 +75,12 @@ pub(super) fn limits(root: &Node) -> LimitSettings {
     limits
 }
 
+/// How long runs may go on when the gateway is to stop.
+pub(super) fn drain(root: &Node) -> Duration {
+    let key = "gateway.shutdown.drainMs";
+    count(root, key).map_or(crate::limits::millis(crate::limits::SHUTDOWN_DRAIN_MS), Duration::from_millis)
+}
+
 /// Whether the plain dialect is spoken, and the most it may be granted.
 pub(super) fn simple_dialect(root: &Node) -> (bool, Scopes) {
     let enabled = flag(root, "gateway.simpleDialect.enabled").unwrap_or(true);
@@ -102,6 +108,7 @@ pub(super) fn agents(root: &Node, check: &mut Check<'_>) -> AgentSettings {
         max_concurrent: count(defaults, "maxConcurrent").map_or(plain.max_concurrent, length),
         allowed_models: allowed(defaults, check),
         context_tokens: count(defaults, "contextTokens"),
+        queue: QueueSettings::default(),
     }
 }
 

@@ -168,6 +168,8 @@ keys! {
         "Connections of one address that have not yet authenticated.";
     "gateway.limits.handshakeTimeoutMs" Kind::Count(100, 600_000), Some("15000"),
         "How long a client may take from the challenge to its connect request.";
+    "gateway.shutdown.drainMs" Kind::Count(0, 600_000), Some("30000"),
+        "How long runs may go on when the gateway is to stop; 0 ends them at once.";
     "gateway.simpleDialect.enabled" Kind::Flag, Some("true"),
         "Speak the plain dialect (`connect`, `request`, `response`, `event`).";
     "gateway.simpleDialect.maxScopes" Kind::Choices(SCOPES), None,
@@ -349,7 +351,6 @@ pub(super) const FOREIGN: &[&str] = &[
     "gateway.reload",
     "gateway.remote",
     "gateway.roles",
-    "gateway.shutdown",
     "gateway.tailscale",
     "gateway.terminal",
     "gateway.tls",

@@ -153,6 +153,7 @@ pub fn load(
     let draft = Settings {
         auth: build::auth(&root, AuthMode::None),
         limits: build::limits(&root),
+        drain: build::drain(&root),
         simple_dialect,
         simple_max_scopes,
         agents: build::agents(&root, &mut check),

@@ -138,7 +138,7 @@ impl Gateway {
         let over = matches!(event, FetchEvent::End | FetchEvent::Failed(_));
         let fetcher = if over { self.fetches.remove(&id) } else { self.fetches.get(&id).cloned() };
         match fetcher {
-            Some(Fetcher::Run(run)) => self.run_fetched(&run, event),
+            Some(Fetcher::Run(run)) => self.run_fetched(&run, id, event),
             Some(Fetcher::Tools) => self.tool_fetched(id, event),
             Some(Fetcher::Api(request)) => self.api_fetched(request, id, event),
             None => {}
@@ -148,6 +148,7 @@ impl Gateway {
     pub(super) fn gone(&mut self, conn: ConnId) {
         self.handshake.gone(conn);
         self.deadlines.gone(conn);
+        self.sessions.watches.gone(conn);
         if self.conns.remove(&conn).is_some() {
             self.presence.gone(self.now, conn);
         }

@@ -54,9 +54,14 @@ impl Gateway {
     }
 
     pub(super) fn timeout(&mut self) {
+        if self.drain_until.is_some_and(|until| until <= self.now.mono) {
+            self.drain_until = None;
+            self.abort_all_runs("restart");
+        }
         self.run_timeouts();
         self.tool_timeouts();
         self.api_timeouts();
+        self.session_timeouts();
         self.refuse_overdue();
         self.handshake.timeout(self.now);
         self.release_refusals();
@@ -102,7 +107,7 @@ impl Gateway {
         u64::try_from(self.now.mono.saturating_sub(self.started.mono).as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Ends every open run, tells the clients, and lets go when all is stored.
+    /// Lets the runs under way come to their end, tells the clients, and lets go when all is stored.
     pub(super) fn stop(&mut self, reason: &str, restart_expected: Option<Duration>) {
         match self.phase {
             Phase::Serving => {}
@@ -115,9 +120,21 @@ impl Gateway {
         }
         tracing::info!(target: "gateway", reason, runs = self.runs.open(), "stopping");
         self.phase = Phase::Stopping;
-        self.abort_all_runs("restart");
+        match self.runs.begun() {
+            0 => self.abort_all_runs("restart"),
+            _ => self.drain(),
+        }
         let restart_expected_ms = restart_expected.and_then(|d| u64::try_from(d.as_millis()).ok());
         self.system.shutdown = Some(Json::of(&Shutdown { reason, restart_expected_ms }));
+    }
+
+    /// Runs under way may go on for a while; those that wait for their turn end now (spec 05 §10.3, 07 P-28).
+    fn drain(&mut self) {
+        if self.settings.drain.is_zero() {
+            return self.abort_all_runs("restart");
+        }
+        self.drain_until = Some(self.now.mono + self.settings.drain);
+        self.abort_waiting_runs("restart");
     }
 
     /// When the last run is stored: the shutdown event, then every socket closes.
@@ -126,6 +143,8 @@ impl Gateway {
             return;
         }
         self.phase = Phase::Stopped;
+        self.drain_until = None;
+        self.flush_session_changes();
         if let Some(payload) = self.system.shutdown.take() {
             self.publish(Publish::lossless(EventName::Shutdown, payload));
         }

@@ -122,6 +122,10 @@ pub const METHODS: &[Method] = methods! {
         "The end of a session's transcript.";
     "chat.startup"      Need::Absent, READ, V4, [], chat::startup,
         "The same with what a page needs for its first paint.";
+    "chat.metadata"     Need::Absent, READ, V4, [], chat::metadata,
+        "What a composer offers: the models.";
+    "chat.message.get"  Need::Absent, READ, V4, [], chat::message,
+        "One message of a transcript.";
     "chat.abort"        WRITE, WRITE, Both, [], chat::abort,
         "Aborts one run of a session, or all.";
     "chat.inject"       ADMIN, ADMIN, Nowhere, [], chat::inject,
@@ -148,8 +152,6 @@ pub const METHODS: &[Method] = methods! {
         "Changes a session's settings.";
     "sessions.reset"    ADMIN, ADMIN, Both, [], sessions::reset,
         "Starts a session's transcript anew.";
-    "sessions.delete"   ADMIN, ADMIN, Both, [], sessions::delete,
-        "Removes a session.";
     "sessions.search"   Need::Absent, READ, V4, [], sessions::search,
         "Messages that contain some words.";
     "sessions.usage"    Need::Absent, READ, Nowhere, [], usage::sessions,
@@ -162,6 +164,36 @@ pub const METHODS: &[Method] = methods! {
         "Tokens and cost by day.";
     "usage.status"      READ, READ, Both, [], usage::status,
         "The quota of model providers.";
+    "sessions.delete"   ADMIN, WRITE, Both, [], sessions::delete,
+        "Removes a session; `write` is enough for one that is archived, with `archivedOnly`.";
+    "sessions.compact"  ADMIN, ADMIN, Both, [], sessions::compact,
+        "Keeps the last lines of a transcript and archives the others.";
+    "sessions.create"   Need::Absent, WRITE, V4, [idempotent starts_work], sessions::create,
+        "Makes a session, and begins its first run when there are words.";
+    "sessions.send"     Need::Absent, WRITE, V4, [idempotent starts_work], sessions::send,
+        "Sends the user's words into a session that exists.";
+    "sessions.steer"    Need::Absent, WRITE, Nowhere, [idempotent starts_work], sessions::steer,
+        "The same in place of whatever is under way there.";
+    "sessions.abort"    Need::Absent, WRITE, V4, [], sessions::abort,
+        "Ends the run that a session is at.";
+    "sessions.describe" Need::Absent, READ, V4, [], sessions::describe,
+        "The row of one session.";
+    "sessions.get"      Need::Absent, READ, Nowhere, [], sessions::get,
+        "The last messages of one session.";
+    "sessions.messages.subscribe" Need::Absent, READ, V4, [], sessions::subscribe_messages,
+        "From now on this connection hears the messages of a session.";
+    "sessions.messages.unsubscribe" Need::Absent, READ, V4, [], sessions::unsubscribe_messages,
+        "The opposite.";
+    "sessions.patchMany" Need::Absent, Need::Operator, V4, [], sessions::patch_many,
+        "Changes the settings of many sessions alike.";
+    "sessions.fork"     Need::Absent, WRITE, V4, [], sessions::fork,
+        "Goes on from an entry of a transcript in a new session.";
+    "sessions.rewind"   Need::Absent, ADMIN, V4, [], sessions::rewind,
+        "Goes back to an entry of a transcript; what followed becomes another branch.";
+    "sessions.branches.list" Need::Absent, READ, V4, [], sessions::list_branches,
+        "The branches of a transcript.";
+    "sessions.branches.switch" Need::Absent, ADMIN, V4, [], sessions::switch_branch,
+        "Makes another branch the conversation.";
     "device.pair.list"  PAIRING, PAIRING, Both, [], devices::list,
         "The paired devices and the requests that wait.";
 };

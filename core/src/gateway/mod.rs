@@ -210,6 +210,8 @@ pub struct Gateway {
     pub(crate) started: Now,
     pub(crate) boot_id: String,
     pub(crate) phase: Phase,
+    /// Until when runs may go on while the gateway stops.
+    drain_until: Option<Duration>,
     pub(crate) conns: BTreeMap<ConnId, Arc<Principal>>,
     pub(crate) answers: Answers,
     pub(crate) agents: Agents,
@@ -272,6 +274,7 @@ impl Gateway {
             started: now,
             boot_id,
             phase: Phase::Starting,
+            drain_until: None,
             conns: BTreeMap::new(),
             outputs: VecDeque::new(),
             stores: BTreeMap::new(),
@@ -313,11 +316,14 @@ impl Gateway {
 
     /// When to send [`Input::Timeout`] at the latest, on the monotonic clock.
     pub fn poll_timeout(&self) -> Option<Duration> {
-        if self.phase != Phase::Serving {
-            return None;
+        match self.phase {
+            Phase::Serving => {}
+            Phase::Stopping => return earliest(self.drain_until, self.runs.next_deadline()),
+            Phase::Starting | Phase::Stopped | Phase::Broken => return None,
         }
         let domains = earliest(self.runs.next_deadline(), self.handshake.next_deadline());
         let domains = earliest(earliest(domains, self.tools.next_deadline()), self.api.next_deadline());
+        let domains = earliest(domains, self.sessions.changes.next_deadline());
         earliest(earliest(domains, self.system.next_deadline()), self.deadlines.next())
     }
 

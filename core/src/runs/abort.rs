@@ -21,7 +21,11 @@ impl Gateway {
         match run.stage {
             Stage::Admitting => run.cut = Some(reason.to_owned()),
             Stage::Settling => {}
-            Stage::Waiting | Stage::Loading | Stage::Streaming { .. } | Stage::Calling(_) => {
+            Stage::Waiting
+            | Stage::Loading
+            | Stage::Streaming { .. }
+            | Stage::Calling(_)
+            | Stage::Compacting(_) => {
                 self.end_run(id, End::Aborted { reason: reason.to_owned() });
             }
         }
@@ -58,6 +62,15 @@ impl Gateway {
             self.abort_run(run, reason);
         }
         self.when_gone(runs, then);
+    }
+
+    /// Ends the runs that have not had their turn.
+    pub(crate) fn abort_waiting_runs(&mut self, reason: &str) {
+        let waiting: Vec<RunId> =
+            self.runs.open.values().filter(|run| !run.has_begun()).map(|run| run.id.clone()).collect();
+        for run in &waiting {
+            self.abort_run(run, reason);
+        }
     }
 
     /// Ends every run; those who wait for others are told that time is up.

@@ -12,15 +12,14 @@ use crate::ids::{AgentId, RunId, SessionKey};
 use crate::messages::Outcome;
 use crate::providers::ErrorKind;
 use crate::sessions::{Reason, SessionEntry};
-use crate::store::{Op, OpenRun, StoreError};
+use crate::store::{Op, OpenRun, StoreError, TranscriptEntry};
 
 use super::events::Voice;
-use super::lanes::Kind;
 use super::result::RunResult;
 use super::saying::Saying;
 use super::settle::End;
 use super::talk::Talk;
-use super::{Ask, Asker, Family, Owner, Run, Stage, record};
+use super::{Ask, Asker, Family, Owner, Purpose, Run, Stage, record};
 
 /// What an interrupted run's repeat is told, should this process not live to tell more.
 const INTERRUPTED: &str =
@@ -87,25 +86,21 @@ impl Gateway {
         let Admission { run, key, agent, family, owner, asker, ask, edit, .. } = admission;
         let now = self.now;
         let created = self.sessions.ensure(now, &mut self.entropy, &key);
-        let message = record::user(&run, &ask, now.wall);
-        let line = self.sessions.append(now, &mut self.entropy, &key, message, Some(run.clone()));
-        let words = ask.text.clone();
-        self.sessions.edit(now, &key, |entry| {
-            edit(entry);
-            entry.note_message(now.wall, "user", &words);
-        });
-        let Some(line) = line else {
+        let line = self.users_line(&run, &key, &ask, edit);
+        let Some((session, seq)) =
+            self.sessions.get(&key).map(|session| (session.id.clone(), session.last_seq))
+        else {
             let error = ErrorShape::unavailable(format!("session {key} could not be made"));
             return self.refuse_asker(&run, family, asker, error);
         };
-        let (session, seq) = (line.session.clone(), line.seq);
         let open = OpenRun {
             run: run.clone(),
             session_key: key.clone(),
             answer_key: answer_key.to_owned(),
             at: now.wall,
         };
-        let mut ops = vec![Op::AppendEntry(line), Op::OpenRun(open)];
+        let mut ops: Vec<Op> = line.iter().cloned().map(Op::AppendEntry).collect();
+        ops.push(Op::OpenRun(open));
         if family != Family::Inner {
             ops.extend(self.answers.record(answer_key, &interrupted(family, &run), now));
         }
@@ -137,10 +132,39 @@ impl Gateway {
             },
         );
         let reason = if created { Reason::Create } else { Reason::Send };
+        let named = key.clone();
         self.store_session(&key, ops, move |gateway, stored| match stored {
-            Ok(()) => gateway.admitted(&run, seq, reason),
+            Ok(()) => {
+                if let Some(line) = &line {
+                    gateway.announce_message(&named, line);
+                }
+                gateway.admitted(&run, seq, reason);
+            }
             Err(error) => gateway.not_admitted(&run, error),
         });
+    }
+
+    /// Adds the user's words to the transcript. The instructions for a compaction are no part of it.
+    fn users_line(
+        &mut self,
+        run: &RunId,
+        key: &SessionKey,
+        ask: &Ask,
+        edit: Box<dyn FnOnce(&mut SessionEntry) + Send>,
+    ) -> Option<TranscriptEntry> {
+        let now = self.now;
+        if ask.purpose == Purpose::Compact {
+            self.sessions.edit_quietly(key, edit);
+            return None;
+        }
+        let message = record::user(run, ask, now.wall);
+        let line = self.sessions.append(now, &mut self.entropy, key, message, Some(run.clone()));
+        let words = ask.text.clone();
+        self.sessions.edit(now, key, |entry| {
+            edit(entry);
+            entry.note_message(now.wall, "user", &words);
+        });
+        line
     }
 
     /// The user's words are stored: the run is acknowledged and takes its place in the lane.
@@ -166,12 +190,7 @@ impl Gateway {
             // A command is answered at once, also while the session is busy.
             return self.end_run(id, End::Replied { text });
         }
-        let kind = match family {
-            Family::Chat => Kind::Collects,
-            Family::Agent | Family::Inner => Kind::Alone,
-        };
-        self.runs.lanes.enter(&key, id.clone(), kind);
-        self.start_turns();
+        self.queue_run(id);
     }
 
     /// The user's words could not be stored: there never was a run.

@@ -9,6 +9,8 @@ use crate::providers::request::{Block, Image, Message, Role, Thinking, ToolCall,
 use crate::sessions::sanitise;
 use crate::store::TranscriptEntry;
 
+use super::COMPACTION;
+use super::compact::summary_message;
 use super::record::STEERED;
 
 /// What a call whose result is not in the transcript is answered with: providers refuse calls without results.
@@ -19,12 +21,14 @@ const NO_RESULT: &str = "The result of this call was not kept.";
 /// Words that were sent while an answer was under way stand before that answer in the transcript; here each
 /// answer follows the words that it answers, and words that came in during an answer follow it. Every call of a
 /// tool is followed by its result.
-pub(super) fn history(entries: &[TranscriptEntry], later: impl Fn(&RunId) -> bool) -> Vec<Message> {
+pub(super) fn history(entries: &[TranscriptEntry], later: impl Fn(&RunId) -> bool) -> Vec<Line> {
     let mut messages = Vec::new();
-    let mut unanswered: Vec<(Option<&RunId>, Message)> = Vec::new();
+    let mut unanswered: Vec<(Option<&RunId>, Line)> = Vec::new();
+    let (summary, entries) = since_summary(entries);
     for entry in entries.iter().filter(|entry| !entry.run.as_ref().is_some_and(&later)) {
         let value = entry.message.to_value();
         let Some(message) = read(&value) else { continue };
+        let message = Line { message, entry: Some(entry.id.clone()) };
         if is_users(&value) {
             unanswered.push((entry.run.as_ref(), message));
             continue;
@@ -41,27 +45,52 @@ pub(super) fn history(entries: &[TranscriptEntry], later: impl Fn(&RunId) -> boo
     messages.extend(unanswered.into_iter().map(|(_, message)| message));
     let begins_in_the_middle = entries.first().is_some_and(|entry| entry.seq > 1);
     if begins_in_the_middle {
-        let has_words = |message: &Message| message.role == Role::User && !is_results(message);
+        let has_words = |line: &Line| line.message.role == Role::User && !is_results(&line.message);
         let first = messages.iter().position(has_words).unwrap_or(messages.len());
         messages.drain(..first);
     }
-    paired(messages)
+    let summary = summary.map(|text| Line { message: summary_message(&text), entry: None });
+    summary.into_iter().chain(paired(messages)).collect()
+}
+
+/// A message of the conversation, and the entry that it comes from.
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    pub(super) message: Message,
+    pub(super) entry: Option<String>,
+}
+
+/// The last summary, and the entries that are not in it.
+fn since_summary(entries: &[TranscriptEntry]) -> (Option<String>, &[TranscriptEntry]) {
+    let found = entries.iter().enumerate().rev().find_map(|(place, entry)| {
+        // Cheaper than reading every message.
+        if !entry.message.as_str().contains(COMPACTION) {
+            return None;
+        }
+        let value = entry.message.to_value();
+        (value.get("role").and_then(Value::as_str) == Some(COMPACTION)).then_some((place, value))
+    });
+    let Some((place, value)) = found else { return (None, entries) };
+    let kept = value.get("firstKeptEntryId").and_then(Value::as_str);
+    let first = kept.and_then(|id| entries.iter().position(|entry| entry.id == id)).unwrap_or(place);
+    (value.get("summary").and_then(Value::as_str).map(str::to_owned), &entries[first..])
 }
 
 /// Every call is followed by its results at once, and there is no result without a call.
-fn paired(messages: Vec<Message>) -> Vec<Message> {
+fn paired(messages: Vec<Line>) -> Vec<Line> {
     let mut results = BTreeMap::new();
-    for block in messages.iter().flat_map(|message| &message.blocks) {
+    for block in messages.iter().flat_map(|line| &line.message.blocks) {
         if let Block::ToolResult(result) = block {
             results.insert(result.id.clone(), result.clone());
         }
     }
     let mut paired = Vec::with_capacity(messages.len());
-    for message in messages {
-        if is_results(&message) {
+    for line in messages {
+        if is_results(&line.message) {
             continue;
         }
-        let answers: Vec<Block> = message
+        let answers: Vec<Block> = line
+            .message
             .blocks
             .iter()
             .filter_map(|block| match block {
@@ -69,9 +98,9 @@ fn paired(messages: Vec<Message>) -> Vec<Message> {
                 _ => None,
             })
             .collect();
-        paired.push(message);
+        paired.push(line);
         if !answers.is_empty() {
-            paired.push(Message { role: Role::User, blocks: answers });
+            paired.push(Line { message: Message { role: Role::User, blocks: answers }, entry: None });
         }
     }
     paired
@@ -218,7 +247,7 @@ mod tests {
     fn texts(entries: &[TranscriptEntry], later: &[&str]) -> Vec<String> {
         history(entries, |run| later.contains(&run.as_str()))
             .into_iter()
-            .map(|message| message.text())
+            .map(|line| line.message.text())
             .collect()
     }
 
@@ -261,7 +290,7 @@ mod tests {
     }
 
     /// In short: who says what, calls as `!id`, results as `=id`.
-    fn brief(messages: &[Message]) -> Vec<String> {
+    fn brief(lines: &[Line]) -> Vec<String> {
         let block = |block: &Block| match block {
             Block::Text(text) => text.clone(),
             Block::ToolCall(call) => format!("!{} {}", call.id, call.arguments),
@@ -269,10 +298,7 @@ mod tests {
             Block::Thinking(thinking) => format!("({})", thinking.text),
             Block::Image(_) => "image".to_owned(),
         };
-        messages
-            .iter()
-            .map(|message| message.blocks.iter().map(block).collect::<Vec<_>>().join(" "))
-            .collect()
+        lines.iter().map(|line| line.message.blocks.iter().map(block).collect::<Vec<_>>().join(" ")).collect()
     }
 
     fn calling(seq: u64, ids: &[&str]) -> TranscriptEntry {
@@ -319,6 +345,22 @@ mod tests {
             line(5, "1", answer),
         ];
         assert_eq!(brief(&history(&entries, |_| false)), ["u1", "(hm) !a {}", "=a found", "u2", "after"]);
+    }
+
+    #[test]
+    fn a_summary_stands_for_what_it_sums_up() {
+        let summary = json!({"role": "compaction", "summary": "sum", "firstKeptEntryId": "00000003"});
+        let entries = [
+            entry(1, "1", "user", "u1"),
+            entry(2, "1", "assistant", "a1"),
+            entry(3, "2", "user", "u2"),
+            entry(4, "2", "assistant", "a2"),
+            line(5, "c", summary),
+            entry(6, "3", "user", "u3"),
+        ];
+        let lines = history(&entries, |_| false);
+        assert_eq!(brief(&lines), ["[Summary of the conversation so far]\nsum", "u2", "a2", "u3"]);
+        assert_eq!(lines[1].entry.as_deref(), Some("00000003"));
     }
 
     #[test]

@@ -15,6 +15,7 @@
 mod abort;
 mod activity;
 mod admit;
+mod compact;
 mod context;
 mod events;
 mod lanes;
@@ -43,16 +44,19 @@ use crate::ids::{AgentId, CallId, ConnId, DeviceId, FetchId, HttpId, RunId, Sess
 use crate::limits;
 use crate::providers::ModelStream;
 use crate::providers::request::{Image, Sampling, ToolChoice};
-use crate::settings::{AgentSettings, ModelRef};
+use crate::settings::{AgentSettings, ModelRef, QueueMode};
 use crate::time::{Now, earliest};
 use crate::tools::ToolSpec;
 
 pub(crate) use admit::Admission;
+pub(crate) use compact::ROLE as COMPACTION;
 pub(crate) use memory::{Ended, Wait, timed_out};
+pub(crate) use record::STEERED;
 pub(crate) use result::{RunFailure, RunResult};
 
+use compact::Compacting;
 use events::Voice;
-use lanes::Lanes;
+use lanes::{Lanes, Widths};
 use memory::{Memory, Waits};
 use saying::Saying;
 use talk::{Round, Talk};
@@ -141,9 +145,20 @@ impl Owner {
     }
 }
 
+/// What a run is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To answer the user.
+    #[default]
+    Answer,
+    /// To sum up the conversation; its words are instructions for that and no part of the conversation.
+    Compact,
+}
+
 /// What a run is asked.
 #[derive(Clone, Debug)]
 pub(crate) struct Ask {
+    pub(crate) purpose: Purpose,
     pub(crate) text: String,
     pub(crate) images: Vec<Image>,
     /// The thinking level of this turn.
@@ -161,12 +176,17 @@ pub(crate) struct Ask {
     /// The most tokens of an answer.
     pub(crate) max_tokens: Option<u64>,
     pub(crate) sampling: Sampling,
+    /// What the message does while its session is busy; the session's rule when `None`.
+    pub(crate) queue: Option<QueueMode>,
+    /// The lane; by the session when `None`.
+    pub(crate) lane: Option<String>,
 }
 
 impl Ask {
     /// Words, and everything else as usual.
     pub(crate) fn words(text: impl Into<String>, timeout: Duration) -> Self {
         Self {
+            purpose: Purpose::Answer,
             text: text.into(),
             images: Vec::new(),
             thinking: None,
@@ -178,6 +198,8 @@ impl Ask {
             tool_choice: ToolChoice::Auto,
             max_tokens: None,
             sampling: Sampling::default(),
+            queue: None,
+            lane: None,
         }
     }
 }
@@ -224,6 +246,8 @@ enum Stage {
     },
     /// Tools are at work.
     Calling(Round),
+    /// The older part of the conversation is being summed up.
+    Compacting(Box<Compacting>),
     /// The answer is on its way to the store.
     Settling,
 }
@@ -262,6 +286,7 @@ impl Run {
     fn next_deadline(&self) -> Option<Duration> {
         let stage = match &self.stage {
             Stage::Streaming { stream, .. } => stream.next_deadline(),
+            Stage::Compacting(compacting) => compacting.stream.next_deadline(),
             Stage::Calling(_) => None,
             _ => return None,
         };
@@ -274,7 +299,10 @@ impl Runs {
     pub(crate) fn new(settings: &AgentSettings) -> Self {
         Self {
             open: BTreeMap::new(),
-            lanes: Lanes::new(settings.max_concurrent),
+            lanes: Lanes::new(Widths {
+                main: settings.max_concurrent,
+                subagent: limits::length(limits::SUBAGENTS_ACTIVE),
+            }),
             active: BTreeSet::new(),
             memory: Memory::default(),
             waits: Waits::default(),
@@ -286,12 +314,17 @@ impl Runs {
     /// When [`Gateway::run_timeouts`] has something to do.
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
         let runs = self.active.iter().filter_map(|run| self.open.get(run)?.next_deadline()).min();
-        earliest(runs, self.waits.next_deadline())
+        earliest(earliest(runs, self.waits.next_deadline()), self.lanes.next_deadline())
     }
 
     /// How many runs are admitted and have not ended.
     pub(crate) fn open(&self) -> usize {
         self.open.len()
+    }
+
+    /// How many runs are turns of their sessions now.
+    pub(crate) fn begun(&self) -> usize {
+        self.open.values().filter(|run| run.has_begun()).count()
     }
 
     /// A run that has not ended.

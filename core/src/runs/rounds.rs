@@ -37,6 +37,7 @@ impl Gateway {
             let message = format!("the model still asked for tools after {} calls", limits::RUN_ROUNDS);
             return self.end_run(id, End::Failed(ModelError::new(ErrorKind::Unknown, message)));
         }
+        self.hang_up(id);
         self.keep_answer(id, usage);
         self.call_tools(id, calls);
     }
@@ -57,7 +58,7 @@ impl Gateway {
     }
 
     /// Adds lines to the transcript in the name of a run. A store that cannot write ends the run.
-    fn append_for(&mut self, id: &RunId, messages: Vec<telson_proto::Json>) {
+    pub(super) fn append_for(&mut self, id: &RunId, messages: Vec<telson_proto::Json>) {
         let Some(run) = self.runs.open.get(id) else { return };
         let (key, session) = (run.key.clone(), run.session.clone());
         if self.sessions.get(&key).is_none_or(|current| current.id != session) {
@@ -68,11 +69,11 @@ impl Gateway {
             lines.extend(self.sessions.append(self.now, &mut self.entropy, &key, message, Some(id.clone())));
         }
         let id = id.clone();
-        let ops = lines.into_iter().map(Op::AppendEntry).collect();
-        self.store_session(&key, ops, move |gateway, stored| {
-            if let Err(error) = stored {
-                gateway.end_run(&id, End::Failed(store_failed(&error)));
-            }
+        let ops = lines.iter().cloned().map(Op::AppendEntry).collect();
+        let named = key.clone();
+        self.store_session(&key, ops, move |gateway, stored| match stored {
+            Ok(()) => lines.iter().for_each(|line| gateway.announce_message(&named, line)),
+            Err(error) => gateway.end_run(&id, End::Failed(store_failed(&error))),
         });
     }
 
@@ -87,7 +88,7 @@ impl Gateway {
             let event = run.voice.tool_started(self.now, call, &shown, run.loud);
             let refusal = run.refusal(call, arguments.is_none());
             let context = run.tool_context(&call.id);
-            self.publish(event);
+            self.announce_tool(event);
             match refusal {
                 Some(outcome) => self.tool_answered(id, place, outcome),
                 None => {
@@ -119,7 +120,7 @@ impl Gateway {
         let Some(call) = round.calls.get(place) else { return };
         let event = run.voice.tool_ended(now, call, &outcome, run.loud);
         round.outcomes[place] = Some(outcome);
-        self.publish(event);
+        self.announce_tool(event);
     }
 
     /// New words of the user have come for a run that waits for its tools: those are given up.

@@ -11,7 +11,7 @@ use crate::messages::Outcome;
 use crate::providers::{ErrorKind, ModelError, StopReason, Usage};
 use crate::sessions::{Reason, RunStatus};
 use crate::settings::ModelRef;
-use crate::store::{Op, StoreError};
+use crate::store::{Op, StoreError, TranscriptEntry};
 use crate::time::Now;
 
 use super::admit::failed;
@@ -20,7 +20,7 @@ use super::memory::{Ended, How};
 use super::result::{RunFailure, RunResult};
 use super::talk::Round;
 use super::turn::store_failed;
-use super::{Asker, Family, Run, Stage, record};
+use super::{Asker, Family, Purpose, Run, Stage, record};
 
 /// How a run ends.
 #[derive(Debug)]
@@ -39,6 +39,8 @@ pub(super) enum End {
     Replied {
         text: String,
     },
+    /// The conversation is summed up, or there was nothing to sum up.
+    Compacted,
 }
 
 impl Gateway {
@@ -53,6 +55,12 @@ impl Gateway {
             Stage::Waiting => {
                 self.runs.lanes.withdraw(&key, id);
             }
+            Stage::Compacting(compacting) => {
+                if let Some(fetch) = compacting.fetch {
+                    self.abort_fetch(fetch);
+                }
+                self.announce_compaction(&key, id.as_str(), Some(false), Some(word(&end)));
+            }
             Stage::Calling(round) => {
                 for call in round.pending.keys() {
                     self.abort_tool(*call);
@@ -61,10 +69,14 @@ impl Gateway {
             }
             _ => {}
         }
-        let ops = self.last_ops(id, &end, unfinished);
+        let (ops, lines) = self.last_ops(id, &end, unfinished);
         let id = id.clone();
+        let named = key.clone();
         let then = move |gateway: &mut Self, stored: Result<(), StoreError>| match stored {
-            Ok(()) => gateway.close_run(&id, &end),
+            Ok(()) => {
+                lines.iter().for_each(|line| gateway.announce_message(&named, line));
+                gateway.close_run(&id, &end);
+            }
             Err(error) => gateway.close_run(&id, &End::Failed(store_failed(&error))),
         };
         // A session that was removed meanwhile must not come back.
@@ -74,19 +86,25 @@ impl Gateway {
         }
     }
 
-    /// What is stored at the end of a run, beside the session's row.
-    fn last_ops(&mut self, id: &RunId, end: &End, unfinished: Option<Round>) -> Vec<Op> {
+    /// What is stored at the end of a run beside the session's row, and the lines of the transcript in it.
+    fn last_ops(
+        &mut self,
+        id: &RunId,
+        end: &End,
+        unfinished: Option<Round>,
+    ) -> (Vec<Op>, Vec<TranscriptEntry>) {
         let now = self.now;
-        let mut ops = Vec::new();
-        let Some(run) = self.runs.open.get(id) else { return ops };
+        let (mut ops, mut lines) = (Vec::new(), Vec::new());
+        let Some(run) = self.runs.open.get(id) else { return (ops, lines) };
         let current = self.sessions.get(&run.key).is_some_and(|session| session.id == run.session);
         if current {
             let results = unfinished.map(|round| round.results(CUT_SHORT)).unwrap_or_default();
             let results = results.iter().map(|(call, outcome)| record::tool_result(call, outcome, now.wall));
             for message in results.chain(assistant_message(run, end, now)).collect::<Vec<_>>() {
                 let line = self.sessions.append(now, &mut self.entropy, &run.key, message, Some(id.clone()));
-                ops.extend(line.map(Op::AppendEntry));
+                lines.extend(line);
             }
+            ops.extend(lines.iter().cloned().map(Op::AppendEntry));
             let context = self.agents.context_tokens(&run.model);
             let begun = run.voice.started_at().is_some();
             let text = match end {
@@ -116,7 +134,7 @@ impl Gateway {
         if run.family != Family::Inner {
             ops.extend(self.answers.record(&run.family.answer_key(id), &outcome, now));
         }
-        ops
+        (ops, lines)
     }
 
     /// The end is stored, or will never be: events, answers, and the next turn.
@@ -125,8 +143,11 @@ impl Gateway {
         let now = self.now;
         self.sessions.run_closed(&run.key, id);
         tracing::debug!(target: "gateway", run = %id, session = %run.key, end = word(end), "run ended");
-        for event in run.voice.finish(now, ending(end, &run.model)) {
-            self.publish(event);
+        // A compaction is no turn of the conversation: its own events say what it did.
+        if run.ask.purpose == Purpose::Answer {
+            for event in run.voice.finish(now, ending(end, &run.model)) {
+                self.publish(event);
+            }
         }
         let outcome = outcome(&run, end, now);
         let mut tickets = self.answers.finish(&run.family.answer_key(id), outcome.clone(), now);
@@ -160,12 +181,13 @@ fn word(end: &End) -> &'static str {
         End::Failed(_) => "failed",
         End::Collected => "collected",
         End::Replied { .. } => "replied",
+        End::Compacted => "compacted",
     }
 }
 
 fn status(end: &End) -> RunStatus {
     match end {
-        End::Done { .. } | End::Collected | End::Replied { .. } => RunStatus::Done,
+        End::Done { .. } | End::Collected | End::Replied { .. } | End::Compacted => RunStatus::Done,
         End::Aborted { reason } if reason == "timeout" => RunStatus::Timeout,
         End::Aborted { .. } => RunStatus::Killed,
         End::Failed(_) => RunStatus::Failed,
@@ -177,7 +199,7 @@ fn ending<'a>(end: &'a End, model: &'a ModelRef) -> Ending<'a> {
         End::Done { stop_reason, .. } => Ending::Done { stop_reason: stop_reason.as_str() },
         End::Aborted { reason } => Ending::Aborted { reason },
         End::Failed(error) => Ending::Failed { error, model },
-        End::Collected => Ending::Collected,
+        End::Collected | End::Compacted => Ending::Collected,
         End::Replied { text } => Ending::Replied { text },
     }
 }
@@ -185,7 +207,7 @@ fn ending<'a>(end: &'a End, model: &'a ModelRef) -> Ending<'a> {
 fn how(end: &End) -> How {
     match end {
         End::Done { stop_reason, .. } => How::Done { stop_reason: stop_reason.as_str() },
-        End::Collected | End::Replied { .. } => How::Done { stop_reason: "stop" },
+        End::Collected | End::Compacted | End::Replied { .. } => How::Done { stop_reason: "stop" },
         End::Aborted { reason } => How::Aborted { reason: reason.clone() },
         End::Failed(error) => How::Failed { error: error.message.clone() },
     }
@@ -229,7 +251,7 @@ fn result(run: &Run, end: &End) -> RunResult {
         End::Failed(error) => {
             ("error", Some(RunFailure { kind: error.kind, message: error.message.clone() }))
         }
-        End::Collected | End::Replied { .. } => ("stop", None),
+        End::Collected | End::Compacted | End::Replied { .. } => ("stop", None),
     };
     RunResult {
         texts: texts(run, end).map(str::to_owned).collect(),
@@ -255,7 +277,7 @@ fn agent_result(run: &Run, end: &End, now: Now) -> Json {
     let (aborted, stop_reason) = match end {
         End::Aborted { reason } => (true, reason.as_str()),
         End::Done { stop_reason, .. } => (false, stop_reason.as_str()),
-        End::Failed(_) | End::Collected | End::Replied { .. } => (false, "stop"),
+        End::Failed(_) | End::Collected | End::Compacted | End::Replied { .. } => (false, "stop"),
     };
     let began = run.voice.started_at().unwrap_or(now.wall);
     Json::of(&AgentDone {
@@ -295,10 +317,10 @@ fn assistant_message(run: &Run, end: &End, now: Now) -> Option<Json> {
         End::Done { stop_reason, usage } => (stop_reason.as_str(), *usage, None),
         End::Aborted { .. } => ("aborted", None, None),
         End::Failed(error) => ("error", None, Some(error.message.as_str())),
-        End::Collected => return None,
+        End::Collected | End::Compacted => return None,
         End::Replied { text } => return Some(Json::of(&ChatMessage::injected(text, now.wall))),
     };
-    if run.saying.is_empty() && error.is_none() {
+    if run.ask.purpose == Purpose::Compact || (run.saying.is_empty() && error.is_none()) {
         return None;
     }
     Some(Json::of(&record::assistant(run, &run.saying, stop_reason, usage, error, now.wall)))

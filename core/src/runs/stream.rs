@@ -2,7 +2,7 @@
 
 use crate::fetch::FetchEvent;
 use crate::gateway::Gateway;
-use crate::ids::RunId;
+use crate::ids::{FetchId, RunId};
 use crate::messages::Outcome;
 use crate::providers::ModelEvent;
 
@@ -12,9 +12,16 @@ use super::{Asker, Run, Stage};
 
 impl Gateway {
     /// A run's outbound request has moved.
-    pub(crate) fn run_fetched(&mut self, id: &RunId, event: FetchEvent) {
+    pub(crate) fn run_fetched(&mut self, id: &RunId, fetched: FetchId, event: FetchEvent) {
         let Some(run) = self.runs.open.get_mut(id) else { return };
-        let Stage::Streaming { stream, fetch } = &mut run.stage else { return };
+        let (stream, fetch) = match &mut run.stage {
+            Stage::Streaming { stream, fetch } => (stream, fetch),
+            Stage::Compacting(compacting) => (&mut compacting.stream, &mut compacting.fetch),
+            _ => return,
+        };
+        if *fetch != Some(fetched) {
+            return;
+        }
         if matches!(event, FetchEvent::End | FetchEvent::Failed(_)) {
             *fetch = None;
         }
@@ -35,6 +42,7 @@ impl Gateway {
         for id in due {
             self.run_timeout(&id);
         }
+        self.start_turns();
         for (run, wait) in self.runs.waits.expired(now) {
             self.reply(wait.ticket, Outcome::ok(timed_out(&run)));
         }
@@ -48,6 +56,7 @@ impl Gateway {
         }
         let said = match &mut run.stage {
             Stage::Streaming { stream, .. } => stream.timeout(now.mono),
+            Stage::Compacting(compacting) => compacting.stream.timeout(now.mono),
             _ => Vec::new(),
         };
         let held_back = run.voice.timeout(now);
@@ -59,6 +68,9 @@ impl Gateway {
 
     /// The model has said something. Words that came together go out together.
     fn model_said(&mut self, id: &RunId, said: Vec<ModelEvent>) {
+        if self.runs.open.get(id).is_some_and(|run| matches!(run.stage, Stage::Compacting(_))) {
+            return self.summary_said(id, said);
+        }
         let mut words = String::new();
         let Some(run) = self.runs.open.get_mut(id) else { return };
         for event in &said {

@@ -18,6 +18,10 @@ pub(super) struct Talk {
     pub(super) system: Option<String>,
     /// The conversation as the model gets it, up to the last complete answer.
     pub(super) messages: Vec<Message>,
+    /// The transcript's entries that the first messages come from.
+    pub(super) origins: Vec<Option<String>>,
+    /// Whether the conversation was summed up in this run.
+    pub(super) compacted: bool,
     pub(super) tools: Vec<ToolSpec>,
     /// How often the model was called.
     pub(super) calls: u64,

@@ -332,6 +332,7 @@ fn messages_that_wait_are_answered_together_under_the_newest_name() {
         assert_eq!(world.ask(client, "chat.send", send(key, words))["status"], "started");
     }
     world.answer("first");
+    world.advance(1_000);
     assert_eq!(world.terminal("r2", Protocol::V4).unwrap().get("message"), None);
     assert_eq!(world.terminal("r2", Protocol::V4).unwrap()["state"], "final");
     assert_eq!(world.terminal("r3", Protocol::V4), None);
@@ -577,4 +578,134 @@ fn the_event_carries_the_canonical_key_first_and_the_alias_is_told() {
             }
         }
     }
+}
+
+/// A conversation of two long turns in a window of 8,192 tokens.
+fn long_talk(world: &mut World, client: ConnId) {
+    for (key, words) in [("l1", "a"), ("l2", "b")] {
+        world.call(client, "chat.send", send(key, &words.repeat(9_000)));
+        world.answer("ok");
+        world.advance(1_000);
+    }
+}
+
+#[test]
+fn a_conversation_that_outgrows_the_window_is_summed_up_before_the_model_is_asked() {
+    let mut world = World::with_model();
+    let client = world.operator(Protocol::V4);
+    long_talk(&mut world, client);
+    world.forget();
+    world.call(client, "chat.send", send("r", &"c".repeat(9_000)));
+    let (id, body) = world.fetch();
+    assert!(body["messages"][0]["content"].as_str().unwrap().starts_with("Summarise the conversation"));
+    assert!(body.get("tools").is_none());
+    world.head(id);
+    world.words(id, "they said a and b");
+    world.done(id);
+    let (_, body) = world.fetch();
+    let messages = body["messages"].as_array().unwrap();
+    let first = messages[0]["content"].as_str().unwrap();
+    assert!(first.starts_with("[Summary of the conversation so far]\nthey said a and b"), "{first}");
+    assert!(messages.last().unwrap()["content"].as_str().unwrap().ends_with("ccc"));
+    world.answer("done");
+    assert_eq!(text_of(&world.terminal("r", Protocol::V4).unwrap()), "done");
+    let phases: Vec<Value> = world
+        .events(EventName::Agent, Protocol::V3)
+        .into_iter()
+        .filter(|event| event["stream"] == "compaction")
+        .map(|event| event["data"].clone())
+        .collect();
+    assert_eq!(phases, [json!({"phase": "start"}), json!({"phase": "end", "willRetry": true})]);
+    assert_eq!(world.shelf.entry(MAIN)["compactionCount"], 1);
+    let kept = world.ask(client, "chat.history", json!({"sessionKey": "main"}));
+    let shown: Vec<&str> = kept["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|message| message["role"].as_str().unwrap())
+        .collect();
+    assert_eq!(shown.iter().filter(|role| **role == "system").count(), 1);
+    assert_eq!(shown.len(), 7, "nothing of the transcript is lost");
+}
+
+#[test]
+fn a_model_that_finds_the_conversation_too_long_gets_a_summary_once() {
+    let mut world = World::with_model();
+    let client = world.operator(Protocol::V4);
+    world.call(client, "chat.send", send("r1", "one"));
+    world.answer("first");
+    world.call(client, "chat.send", send("r2", "two"));
+    for _ in 0..2 {
+        let (id, body) = world.fetch();
+        let sums_up = body["messages"][0]["content"].as_str().unwrap().starts_with("Summarise");
+        if sums_up {
+            world.head(id);
+            world.words(id, "sum");
+            world.done(id);
+        } else {
+            world.refuse(id, 400, "This model's maximum context length is 10 tokens");
+        }
+    }
+    let (id, _) = world.fetch();
+    world.refuse(id, 400, "This model's maximum context length is 10 tokens");
+    assert_eq!(world.terminal("r2", Protocol::V4).unwrap()["errorKind"], "context_length");
+    assert!(world.gateway.runs.is_idle());
+}
+
+#[test]
+fn a_compaction_that_is_asked_for_is_no_turn_of_the_conversation() {
+    let mut world = World::with_model();
+    let client = world.operator(Protocol::V4);
+    long_talk(&mut world, client);
+    world.forget();
+    let key = SessionKey::new(MAIN);
+    let owner = crate::runs::Owner::inner();
+    world
+        .gateway
+        .compact_session(&key, Some("keep the names".to_owned()), owner, crate::runs::Asker::Nobody)
+        .unwrap();
+    world.input(Input::Timeout);
+    let (id, body) = world.fetch();
+    assert!(body["messages"][0]["content"].as_str().unwrap().contains("keep the names"));
+    world.head(id);
+    world.words(id, "sum");
+    world.done(id);
+    assert!(world.events(EventName::Chat, Protocol::V4).is_empty());
+    let last = world.shelf.messages(MAIN).pop().unwrap();
+    assert_eq!((last["role"].as_str(), last["summary"].as_str()), (Some("compaction"), Some("sum")));
+    assert!(world.gateway.runs.is_idle());
+}
+
+#[test]
+fn a_stopping_gateway_lets_the_run_under_way_finish_and_ends_those_that_wait() {
+    let mut world = World::with(|settings| {
+        settings.drain = std::time::Duration::from_secs(30);
+    });
+    let client = world.operator(Protocol::V4);
+    world.call(client, "chat.send", send("r1", "one two"));
+    world.call(client, "chat.send", send("r2", "three"));
+    world.input(Input::Stop { reason: "gateway stopping".to_owned(), restart_expected: None });
+    assert_eq!(world.terminal("r2", Protocol::V4).unwrap()["stopReason"], "restart");
+    assert!(!world.stopped);
+    world.advance(1_000);
+    assert_eq!(text_of(&world.terminal("r1", Protocol::V4).unwrap()), "one two");
+    assert!(world.stopped);
+}
+
+#[test]
+fn a_run_that_outlasts_the_drain_is_aborted() {
+    let mut world = World::with_model();
+    world.gateway.settings.drain = std::time::Duration::from_secs(30);
+    let client = world.operator(Protocol::V4);
+    world.call(client, "chat.send", send("r1", "one"));
+    let (id, _) = world.fetch();
+    world.head(id);
+    world.words(id, "half");
+    world.input(Input::Stop { reason: "gateway stopping".to_owned(), restart_expected: None });
+    world.advance(29_999);
+    assert!(!world.stopped);
+    world.advance(1);
+    let end = world.terminal("r1", Protocol::V4).unwrap();
+    assert_eq!((&end["stopReason"], text_of(&end)), (&json!("restart"), "half"));
+    assert!(world.stopped);
 }

@@ -10,17 +10,19 @@ use crate::providers::request::{Block, Message, ModelRequest, Role, ToolChoice};
 use crate::providers::{ErrorKind, ModelError};
 use crate::store::{Loaded, Op, Query, StoreError};
 
+use super::compact::is_too_large;
 use super::context;
 use super::lanes::Turn;
 use super::settle::End;
-use super::{Family, Run, Stage};
+use super::{Family, Purpose, Run, Stage};
 
 /// At most this many entries of a transcript go into a prompt.
 const MAX_ENTRIES: usize = 1_000;
-/// Bytes of transcript for each token of the context. Words take about four; the rest is room for the answer.
-const BYTES_PER_TOKEN: u64 = 3;
+/// Bytes of transcript for each token of the context. Words take about four: a conversation that is too large is
+/// seen to be so, and summed up.
+const BYTES_PER_TOKEN: u64 = 5;
 /// The context that is assumed of a model of unknown size.
-const DEFAULT_CONTEXT: u64 = 32_768;
+pub(super) const DEFAULT_CONTEXT: u64 = 32_768;
 /// Bounds for the bytes of transcript that are loaded. Images count, so the upper one is generous.
 const MIN_BYTES: u64 = 16 * 1024;
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -28,7 +30,7 @@ const MAX_BYTES: u64 = 16 * 1024 * 1024;
 impl Gateway {
     /// Starts every turn for which there is a place.
     pub(super) fn start_turns(&mut self) {
-        while let Some(turn) = self.runs.lanes.next() {
+        while let Some(turn) = self.runs.lanes.next(self.now.mono) {
             self.start_turn(turn);
         }
     }
@@ -107,7 +109,10 @@ impl Gateway {
             return;
         }
         let entries = match loaded {
-            Ok(Loaded::Entries(entries)) => entries,
+            Ok(Loaded::Entries(entries)) => match self.runs.open.get(id) {
+                Some(run) => self.sessions.on_branch(&run.key, entries),
+                None => entries,
+            },
             Ok(_) => Vec::new(),
             Err(error) => return self.end_run(id, End::Failed(store_failed(&error))),
         };
@@ -117,16 +122,26 @@ impl Gateway {
         let history = context::history(&entries, |run| ours(run) || collected.contains(run));
         self.prepare(id, history);
         let Some(run) = self.runs.open.get_mut(id) else { return };
+        if run.ask.purpose == Purpose::Compact {
+            if !self.compact_talk(id) {
+                self.end_run(id, End::Compacted);
+            }
+            return;
+        }
         run.deadline = Some(self.now.mono + run.ask.timeout);
         let started = run.voice.start(self.now);
-        let key = run.key.clone();
+        let (key, model) = (run.key.clone(), run.model.clone());
         self.publish(started);
         self.announce_session(&key, crate::sessions::Reason::RunStarted, Some(id));
-        self.call_model(id);
+        let window = self.window_of(&model);
+        let is_large = self.runs.open.get(id).is_some_and(|run| is_too_large(&run.talk.messages, window));
+        if !(is_large && self.compact_talk(id)) {
+            self.call_model(id);
+        }
     }
 
     /// What holds for the whole run is settled when its turn begins: model, system prompt, tools.
-    fn prepare(&mut self, id: &RunId, history: Vec<Message>) {
+    fn prepare(&mut self, id: &RunId, history: Vec<context::Line>) {
         let Some(run) = self.runs.open.get(id) else { return };
         let model = match &run.ask.model {
             Some(model) => model.clone(),
@@ -140,14 +155,16 @@ impl Gateway {
         let mut tools = self.tools_for(&run.tool_context(""));
         tools.extend(run.ask.client_tools.iter().cloned());
         let system = self.system_prompt(run);
-        let turn = self.turn_message(id);
+        let turn = (run.ask.purpose == Purpose::Answer).then(|| run.id.clone());
+        let turn = turn.map(|id| self.turn_message(&id));
         let Some(run) = self.runs.open.get_mut(id) else { return };
         run.model = model;
         run.loud = loud;
         run.talk.tools = tools;
         run.talk.system = system;
-        run.talk.messages = history;
-        run.talk.messages.push(turn);
+        let (messages, origins) = history.into_iter().map(|line| (line.message, line.entry)).unzip();
+        (run.talk.messages, run.talk.origins) = (messages, origins);
+        run.talk.messages.extend(turn);
     }
 
     /// Asks the model for its next answer.
@@ -185,8 +202,28 @@ impl Gateway {
         }
     }
 
+    /// Lets go of a model that has said everything: what its server still sends is of no interest.
+    pub(super) fn hang_up(&mut self, id: &RunId) {
+        let Some(run) = self.runs.open.get_mut(id) else { return };
+        if let Stage::Streaming { fetch, .. } = &mut run.stage
+            && let Some(fetch) = fetch.take()
+        {
+            self.abort_fetch(fetch);
+        }
+    }
+
     /// The model has failed to answer.
     pub(super) fn call_failed(&mut self, id: &RunId, error: ModelError) {
+        let Some(run) = self.runs.open.get(id) else { return };
+        let nothing_said = run.saying.is_empty();
+        // A conversation that is larger than it looked is summed up, once.
+        if error.kind == ErrorKind::ContextLength
+            && nothing_said
+            && !run.talk.compacted
+            && self.compact_talk(id)
+        {
+            return;
+        }
         self.end_run(id, End::Failed(error));
     }
 
@@ -222,7 +259,7 @@ impl Gateway {
 }
 
 /// The answer of a message that another run answers.
-fn collected(id: &RunId) -> Outcome {
+pub(super) fn collected(id: &RunId) -> Outcome {
     Outcome::ok(Json::of(&telson_proto::chat::ChatAck::new(id.as_str(), "ok")))
 }
 

@@ -92,7 +92,7 @@ pub(crate) struct ResetParams {
     expected_session_id: Option<Text>,
 }
 
-/// Why a session begins anew. Both words have the same effect here.
+/// Why a session begins anew, as `sessions.changed` says it again.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum ResetReason {
@@ -121,7 +121,12 @@ pub(crate) struct DeleteParams {
     #[serde(default)]
     expected_session_updated_at: Option<Count>,
     #[serde(default)]
+    expected_lifecycle_revision: Option<Text>,
+    #[serde(default)]
     archived_only: Option<bool>,
+    /// Accepted without effect: there are no hooks.
+    #[serde(default)]
+    emit_lifecycle_hooks: Option<bool>,
 }
 
 #[derive(Debug, Serialize)]
@@ -150,6 +155,12 @@ pub(super) fn invalid(method: &str, path: &str, reason: &impl ToString) -> Error
 pub(super) fn session_changed(key: &SessionKey) -> ErrorShape {
     ErrorShape::invalid(format!("session {key} has changed meanwhile; load it again"))
         .with_details(&serde_json::json!({"reason": "session-changed"}))
+}
+
+/// The refusal of a request about other settings of the session than the present ones.
+pub(super) fn settings_changed(key: &SessionKey) -> ErrorShape {
+    ErrorShape::invalid(format!("the settings of session {key} have changed meanwhile; load it again"))
+        .with_details(&serde_json::json!({"reason": "session-settings-changed"}))
 }
 
 impl Sessions {
@@ -197,6 +208,34 @@ pub(crate) fn resolve(gateway: &mut Gateway, call: Call<ResolveParams>) -> Answe
         }
         Err(error) => Err(error),
     }
+}
+
+/// The session whose id begins so, and the answer of `sessions.resolve` to that.
+pub(crate) fn by_short_id(
+    gateway: &Gateway,
+    short: &Text,
+    agent: Option<&Text>,
+) -> (Option<SessionKey>, telson_proto::Json) {
+    let params = ResolveParams {
+        key: None,
+        session_id: None,
+        label: None,
+        agent_id: agent.cloned(),
+        spawned_by: None,
+        include_global: None,
+        include_unknown: None,
+        short_id: Some(short.clone()),
+        allow_missing: None,
+        reference: None,
+    };
+    let sessions = &gateway.sessions;
+    let found = find(sessions, &params).unwrap_or_default();
+    let key = if let [only] = found.as_slice() { Some(only.clone()) } else { None };
+    let resolution = match found.is_empty() {
+        true => Resolved { ok: false, found: None, candidates: None },
+        false => resolved(sessions, found, Protocol::V4),
+    };
+    (key, telson_proto::Json::of(&resolution))
 }
 
 /// The sessions that the parameters name; more than one only for a short id.
@@ -292,12 +331,16 @@ pub(crate) fn reset(gateway: &mut Gateway, call: Call<ResetParams>) -> Answer<()
     authorize(&call.principal, &Effect::EndSession { session: key.clone() })?;
     let expected = params.expected_session_id.map(|id| SessionId::new(id.as_str()));
     check_incarnation(gateway, &key, expected.as_ref())?;
+    let reason = match params.reason {
+        Some(ResetReason::New) => Reason::New,
+        Some(ResetReason::Reset) | None => Reason::Reset,
+    };
     gateway.when_idle(call.ticket, key, "reset", INTERRUPTIONS, move |gateway, ticket, session| {
         if let Err(error) = check_incarnation(gateway, &session, expected.as_ref()) {
             gateway.reply(ticket, Outcome::error(error));
             return;
         }
-        gateway.begin_anew(&session, move |gateway, result| gateway.reply(ticket, result));
+        gateway.begin_anew(&session, reason, move |gateway, result| gateway.reply(ticket, result));
     });
     Ok(Reply::Later)
 }
@@ -337,17 +380,30 @@ impl Gateway {
         tries: u8,
         then: impl FnOnce(&mut Self, Ticket, SessionKey) + Send + 'static,
     ) {
+        self.once_idle(key, reason, tries, move |gateway, idle| match idle {
+            Ok(key) => then(gateway, ticket, key),
+            Err(error) => gateway.reply(ticket, Outcome::error(error)),
+        });
+    }
+
+    /// The same for callers that are no request.
+    pub(super) fn once_idle(
+        &mut self,
+        key: SessionKey,
+        reason: &'static str,
+        tries: u8,
+        then: impl FnOnce(&mut Self, Result<SessionKey, ErrorShape>) + Send + 'static,
+    ) {
         if tries == 0 {
             let text = format!("Session {key} is still active; try again in a moment.");
-            let error = ErrorShape::unavailable(text).retry_after(1_000);
-            return self.reply(ticket, Outcome::error(error));
+            return then(self, Err(ErrorShape::unavailable(text).retry_after(1_000)));
         }
         let session = key.clone();
         self.interrupt_session(&session, reason, move |gateway| {
             if gateway.sessions.active_runs(&key).next().is_none() {
-                then(gateway, ticket, key);
+                then(gateway, Ok(key));
             } else {
-                gateway.when_idle(ticket, key, reason, tries - 1, then);
+                gateway.once_idle(key, reason, tries - 1, then);
             }
         });
     }
@@ -357,6 +413,7 @@ impl Gateway {
     pub(crate) fn begin_anew(
         &mut self,
         key: &SessionKey,
+        reason: Reason,
         then: impl FnOnce(&mut Self, Outcome) + Send + 'static,
     ) {
         let old = self.sessions.get(key).cloned();
@@ -368,7 +425,7 @@ impl Gateway {
         self.store_session(key, ops.into_iter().collect(), move |gateway, stored| {
             let outcome = match stored {
                 Ok(()) => {
-                    gateway.announce_session(&session, Reason::Reset, None);
+                    gateway.announce_session(&session, reason, None);
                     let result = ResetResult { ok: true, key: session, entry: wire };
                     Outcome::ok(telson_proto::Json::of(&result))
                 }
@@ -389,7 +446,13 @@ impl Session {
 /// What a session keeps when it begins anew [C-41]: levels, policy, names and where it was last heard of, and
 /// how people have arranged it in their lists. Overrides of the model do not stay.
 fn carried_over(old: Option<&SessionEntry>, now: u64) -> SessionEntry {
-    const KEPT: [&str; 9] = [
+    const KEPT: [&str; 15] = [
+        "contextWindow",
+        "fastMode",
+        "parentSessionKey",
+        "permissionMode",
+        "toolOverrides",
+        "traceLevel",
         "origin",
         "lastTo",
         "skillsSnapshot",
@@ -440,19 +503,29 @@ pub(crate) fn delete(gateway: &mut Gateway, call: Call<DeleteParams>) -> Answer<
         &[
             ("agentId", params.agent_id.is_some()),
             ("archivedOnly", params.archived_only.is_some()),
+            ("emitLifecycleHooks", params.emit_lifecycle_hooks.is_some()),
+            ("expectedLifecycleRevision", params.expected_lifecycle_revision.is_some()),
             ("expectedSessionId", params.expected_session_id.is_some()),
             ("expectedSessionUpdatedAt", params.expected_session_updated_at.is_some()),
         ],
     )?;
     let key = named(gateway, &call.principal, &call.ticket, params.key.as_str(), params.agent_id.as_ref())?;
-    authorize(&call.principal, &Effect::EndSession { session: key.clone() })?;
+    let archived_only = params.archived_only == Some(true);
+    authorize(
+        &call.principal,
+        &match archived_only {
+            true => Effect::EndArchived { session: key.clone() },
+            false => Effect::EndSession { session: key.clone() },
+        },
+    )?;
     if key == gateway.sessions.main_key() {
         return Err(ErrorShape::invalid(format!("Cannot delete the main session ({key}).")));
     }
     let guard = DeleteGuard {
         id: params.expected_session_id.map(|id| SessionId::new(id.as_str())),
         updated_at: params.expected_session_updated_at.map(Count::get),
-        archived_only: params.archived_only == Some(true),
+        lifecycle: params.expected_lifecycle_revision.map(Text::into_string),
+        archived_only,
     };
     guard.check(gateway, &key)?;
     let keep_transcript = params.delete_transcript == Some(false);
@@ -471,6 +544,7 @@ pub(crate) fn delete(gateway: &mut Gateway, call: Call<DeleteParams>) -> Answer<
 struct DeleteGuard {
     id: Option<SessionId>,
     updated_at: Option<u64>,
+    lifecycle: Option<String>,
     archived_only: bool,
 }
 
@@ -478,7 +552,8 @@ impl DeleteGuard {
     fn check(&self, gateway: &Gateway, key: &SessionKey) -> Result<(), ErrorShape> {
         let Some(session) = gateway.sessions.get(key) else { return Ok(()) };
         let other = self.id.as_ref().is_some_and(|id| *id != session.id)
-            || self.updated_at.is_some_and(|at| at != session.updated_at);
+            || self.updated_at.is_some_and(|at| at != session.updated_at)
+            || self.lifecycle.as_deref().is_some_and(|revision| revision != session.lifecycle());
         if other {
             return Err(session_changed(key));
         }

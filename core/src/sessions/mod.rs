@@ -15,11 +15,18 @@
 //! ```
 
 pub(crate) mod announce;
+mod arrange;
+mod branch;
+mod changes;
+mod compact;
+mod create;
 pub mod entry;
+mod fork;
 mod index;
 pub mod keys;
 pub(crate) mod levels;
 mod list;
+mod many;
 mod methods;
 mod patch;
 mod preview;
@@ -27,8 +34,12 @@ mod roll;
 mod row;
 pub mod sanitise;
 mod search;
+mod show;
 mod slot;
+mod stop;
 pub mod title;
+pub(crate) mod watch;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -44,18 +55,28 @@ use crate::store::{Op, SessionRecord, TranscriptEnd, TranscriptEntry};
 use crate::time::Now;
 
 pub(crate) use announce::Reason;
+pub(crate) use compact::compact;
+pub(crate) use create::create;
 pub use entry::SessionEntry;
+pub(crate) use fork::{fork, list as list_branches, rewind, switch as switch_branch};
 pub(crate) use list::{list, subscribe};
-pub(crate) use methods::{closed, delete, reset, resolve};
+pub(crate) use many::patch_many;
+pub(crate) use methods::{by_short_id, closed, delete, reset, resolve};
 pub(crate) use patch::patch;
 pub(crate) use preview::preview;
 pub(crate) use row::Row;
 pub(crate) use search::search;
+pub(crate) use show::{describe, get};
+pub(crate) use stop::abort;
+pub(crate) use watch::{subscribe_messages, unsubscribe_messages};
+pub(crate) use words::{send, steer};
 
+use changes::Changes;
 use index::Index;
 use keys::KeyRules;
 use roll::Roll;
 use slot::Slot;
+use watch::Watches;
 
 /// A session.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,8 +89,15 @@ pub struct Session {
     pub entry: SessionEntry,
     /// The position of the transcript's last entry; 0 when it is empty.
     pub last_seq: u64,
-    /// The id of the transcript's last entry.
+    /// The id of the last entry of the transcript's active branch, on which the next one builds.
     pub last_entry: Option<String>,
+}
+
+impl Session {
+    /// A word that changes when the session begins anew, is archived or comes back from there.
+    pub(crate) fn lifecycle(&self) -> &str {
+        self.entry.text("lifecycleRevision").unwrap_or_else(|| self.id.as_str())
+    }
 }
 
 /// A change on its way to the store; to be given to [`Sessions::settle`].
@@ -108,6 +136,10 @@ pub struct Sessions {
     roll: Roll,
     /// Runs that are admitted and have not ended. Not part of a session: taking a change back must not end them.
     active: BTreeMap<SessionKey, BTreeSet<RunId>>,
+    /// Changes that were told lately or wait to be.
+    pub(crate) changes: Changes,
+    /// Who watches which session's messages.
+    pub(crate) watches: Watches,
     revision: u64,
 }
 
@@ -120,6 +152,8 @@ impl Sessions {
             index: Index::default(),
             roll: Roll::default(),
             active: BTreeMap::new(),
+            changes: Changes::default(),
+            watches: Watches::default(),
             revision: 0,
         }
     }
@@ -130,12 +164,13 @@ impl Sessions {
             ends.into_iter().map(|end| (end.session.clone(), end)).collect();
         for record in records {
             let end = ends.remove(&record.session);
+            let entry = SessionEntry::read(record.key.as_str(), &record.entry);
             let session = Session {
-                entry: SessionEntry::read(record.key.as_str(), &record.entry),
                 id: record.session,
                 updated_at: record.updated_at,
                 last_seq: end.as_ref().map_or(0, |end| end.seq),
-                last_entry: end.map(|end| end.id),
+                last_entry: branch::leaf(&entry, end.map(|end| end.id)),
+                entry,
             };
             self.index.add(&self.rules, &record.key, &session);
             self.roll.put(&self.rules, &record.key, &session);
@@ -264,9 +299,28 @@ impl Sessions {
         };
         session.last_seq = line.seq;
         session.last_entry = Some(line.id.clone());
+        // The line is the transcript's last one, so the branch needs no other mark.
+        branch::follow(&mut session.entry);
         session.updated_at = session.updated_at.max(now.wall);
         self.set(key, Some(session));
         Some(line)
+    }
+
+    /// Makes a line of the transcript, or its root, the end of the conversation; `preview` is what lists show of
+    /// it.
+    fn switch(
+        &mut self,
+        now: Now,
+        key: &SessionKey,
+        leaf: Option<&str>,
+        last_line: Option<&str>,
+        preview: Option<String>,
+    ) {
+        let Some(mut session) = self.get(key).cloned() else { return };
+        session.switch(leaf, last_line);
+        session.entry.last_message = preview;
+        session.updated_at = session.updated_at.max(now.wall);
+        self.set(key, Some(session));
     }
 
     /// Removes a session.

@@ -7,12 +7,13 @@ use telson_proto::{ErrorShape, Json, Protocol};
 
 use crate::auth::{Effect, authorize};
 use crate::gateway::{Answer, Call, Gateway, Reply};
-use crate::ids::{SessionId, SessionKey, Ticket};
+use crate::ids::{SessionId, SessionKey};
 use crate::messages::Outcome;
 use crate::settings::ModelRef;
 
 use super::announce::Reason;
-use super::{Session, SessionEntry, keys, levels, methods};
+use super::arrange::{Attention, BoardFace, FastMode, PermissionMode, ToolOverrides};
+use super::{Session, SessionEntry, arrange, keys, levels, methods};
 
 const MAX_LABEL_V3: usize = 64;
 const MAX_LABEL_V4: usize = 512;
@@ -58,41 +59,50 @@ pub(crate) struct PatchParams {
     #[serde(default)]
     expected_marked_unread_at: Patch<Count>,
     #[serde(default)]
-    icon: Patch<Text<0, 512>>,
+    pub(super) icon: Patch<Text<0, 512>>,
     #[serde(default)]
-    color: Patch<Text<0, 512>>,
+    pub(super) color: Patch<Text<0, 512>>,
     #[serde(default)]
-    category: Patch<Text<1, 512>>,
+    pub(super) category: Patch<Text<1, 512>>,
     #[serde(default)]
-    board_face: Patch<BoardFace>,
+    pub(super) board_face: Patch<BoardFace>,
     #[serde(default)]
-    archived: Patch<bool>,
+    pub(super) archived: Patch<bool>,
     #[serde(default)]
-    pinned: Patch<bool>,
+    pub(super) pinned: Patch<bool>,
     #[serde(default)]
-    unread: Patch<bool>,
+    pub(super) unread: Patch<bool>,
+    #[serde(default)]
+    expected_lifecycle_revision: Option<Text>,
+    #[serde(default)]
+    expected_permission_mode: Patch<PermissionMode>,
+    #[serde(default)]
+    expected_tool_overrides: Patch<ToolOverrides>,
+    #[serde(default)]
+    pub(super) context_window: Patch<Text<1, 64>>,
+    #[serde(default)]
+    pub(super) fast_mode: Patch<FastMode>,
+    #[serde(default)]
+    pub(super) tool_overrides: Patch<ToolOverrides>,
+    #[serde(default)]
+    pub(super) trace_level: Patch<Text>,
+    #[serde(default)]
+    pub(super) permission_mode: Patch<PermissionMode>,
+    #[serde(default)]
+    pub(super) status_note: Patch<Text<0, 120>>,
+    #[serde(default)]
+    pub(super) attention: Patch<Attention>,
+    #[serde(default)]
+    pub(super) ttl_minutes: Option<Count<1, 120>>,
     // protocol 4, for what this gateway does not have
     #[serde(default)]
-    context_window: Patch<Value>,
+    completion_owner_session_key: Patch<Value>,
     #[serde(default)]
-    fast_mode: Patch<Value>,
+    inherited_tool_policy_version: Patch<Value>,
     #[serde(default)]
-    tool_overrides: Patch<Value>,
+    inherited_tool_allow: Patch<Value>,
     #[serde(default)]
-    trace_level: Patch<Value>,
-    #[serde(default)]
-    permission_mode: Patch<Value>,
-    #[serde(default)]
-    status_note: Patch<Value>,
-    #[serde(default)]
-    attention: Patch<Value>,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum BoardFace {
-    Chat,
-    Dashboard,
+    inherited_tool_deny: Patch<Value>,
 }
 
 #[derive(Serialize)]
@@ -116,33 +126,25 @@ struct ResolvedModel {
 /// `sessions.patch`: changes a session's settings, and makes the session when there is none.
 pub(crate) fn patch(gateway: &mut Gateway, call: Call<PatchParams>) -> Answer<()> {
     let protocol = call.protocol();
-    let params = call.params;
+    let (ticket, params) = (call.ticket, call.params);
     params.check(protocol)?;
-    let key = methods::named(
-        gateway,
-        &call.principal,
-        &call.ticket,
-        params.key.as_str(),
-        params.agent_id.as_ref(),
-    )?;
+    let key =
+        methods::named(gateway, &call.principal, &ticket, params.key.as_str(), params.agent_id.as_ref())?;
     let light = params.is_light();
     authorize(&call.principal, &Effect::PatchSession { session: key.clone(), light })?;
-    // Whatever is wrong is said before any work is interrupted.
-    gateway.patched(&key, &params, protocol)?;
-    if params.archived == Patch::Set(true) {
-        let tries = methods::INTERRUPTIONS;
-        gateway.when_idle(call.ticket, key, "archive", tries, move |gateway, ticket, session| {
-            gateway.apply_patch(ticket, &session, &params, protocol);
-        });
-    } else {
-        gateway.apply_patch(call.ticket, &key, &params, protocol);
-    }
+    gateway.patch_session(key, params, protocol, move |gateway, result| {
+        let outcome = match result {
+            Ok(result) => Outcome::ok(result),
+            Err(error) => Outcome::error(error),
+        };
+        gateway.reply(ticket, outcome);
+    });
     Ok(Reply::Later)
 }
 
 impl PatchParams {
     /// The fields that protocol 4 leaves to `write` (spec 02 §20.3) are the only ones.
-    fn is_light(&self) -> bool {
+    pub(super) fn is_light(&self) -> bool {
         self.verbose_level.is_keep()
             && self.reasoning_level.is_keep()
             && self.response_usage.is_keep()
@@ -154,6 +156,10 @@ impl PatchParams {
             && self.spawned_by.is_keep()
             && self.send_policy.is_keep()
             && self.group_activation.is_keep()
+            && self.context_window.is_keep()
+            && self.tool_overrides.is_keep()
+            && self.trace_level.is_keep()
+            && self.permission_mode != Patch::Set(PermissionMode::Full)
     }
 
     /// Whether the patch says no more than that a person has, or has not, read the session.
@@ -169,84 +175,165 @@ impl PatchParams {
             && self.archived.is_keep()
             && self.pinned.is_keep()
             && self.board_face.is_keep()
+            && self.status_note.is_keep()
+            && self.attention.is_keep()
+            && self.fast_mode.is_keep()
+            && self.permission_mode.is_keep()
     }
 
     /// Refuses what the protocol or this gateway does not have.
-    fn check(&self, protocol: Protocol) -> Result<(), ErrorShape> {
+    pub(super) fn check(&self, protocol: Protocol) -> Result<(), ErrorShape> {
         let foreign = [
-            ("attention", !self.attention.is_keep()),
-            ("contextWindow", !self.context_window.is_keep()),
-            ("fastMode", !self.fast_mode.is_keep()),
-            ("permissionMode", !self.permission_mode.is_keep()),
-            ("statusNote", !self.status_note.is_keep()),
-            ("toolOverrides", !self.tool_overrides.is_keep()),
-            ("traceLevel", !self.trace_level.is_keep()),
+            ("completionOwnerSessionKey", !self.completion_owner_session_key.is_keep()),
+            ("inheritedToolAllow", !self.inherited_tool_allow.is_keep()),
+            ("inheritedToolDeny", !self.inherited_tool_deny.is_keep()),
+            ("inheritedToolPolicyVersion", !self.inherited_tool_policy_version.is_keep()),
         ];
         methods::closed("sessions.patch", protocol, &foreign)?;
-        methods::closed(
-            "sessions.patch",
-            protocol,
-            &[
-                ("agentId", self.agent_id.is_some()),
-                ("archived", !self.archived.is_keep()),
-                ("boardFace", !self.board_face.is_keep()),
-                ("category", !self.category.is_keep()),
-                ("color", !self.color.is_keep()),
-                ("expectedMarkedUnreadAt", !self.expected_marked_unread_at.is_keep()),
-                ("expectedSessionId", self.expected_session_id.is_some()),
-                ("icon", !self.icon.is_keep()),
-                ("pinned", !self.pinned.is_keep()),
-                ("unread", !self.unread.is_keep()),
-            ],
-        )?;
+        methods::closed("sessions.patch", protocol, &self.later())?;
         if let Some((name, _)) = foreign.iter().find(|(_, present)| *present) {
             return Err(ErrorShape::invalid(format!(
                 "{name} is not supported by this gateway; leave it out"
             )));
         }
+        let noted = !self.status_note.is_keep() || !self.attention.is_keep();
+        if self.ttl_minutes.is_some() && !noted {
+            return Err(ErrorShape::invalid(
+                "ttlMinutes belongs to statusNote or attention; give one of them",
+            ));
+        }
         if protocol == Protocol::V4 && !self.spawned_by.is_keep() {
             let text = "invalid sessions.patch params: at root: unexpected property 'spawnedBy'";
             return Err(ErrorShape::invalid(text));
         }
+        if protocol == Protocol::V4 && self.archived == Patch::Set(true) && self.expected_session_id.is_none()
+        {
+            return Err(ErrorShape::invalid(
+                "archived requires expectedSessionId: the sessionId of the session as you see it",
+            ));
+        }
         Ok(())
+    }
+
+    /// What protocol 4 has added, and whether it is there.
+    fn later(&self) -> [(&'static str, bool); 21] {
+        [
+            ("agentId", self.agent_id.is_some()),
+            ("archived", !self.archived.is_keep()),
+            ("attention", !self.attention.is_keep()),
+            ("boardFace", !self.board_face.is_keep()),
+            ("category", !self.category.is_keep()),
+            ("color", !self.color.is_keep()),
+            ("contextWindow", !self.context_window.is_keep()),
+            ("expectedLifecycleRevision", self.expected_lifecycle_revision.is_some()),
+            ("expectedMarkedUnreadAt", !self.expected_marked_unread_at.is_keep()),
+            ("expectedPermissionMode", !self.expected_permission_mode.is_keep()),
+            ("expectedSessionId", self.expected_session_id.is_some()),
+            ("expectedToolOverrides", !self.expected_tool_overrides.is_keep()),
+            ("fastMode", !self.fast_mode.is_keep()),
+            ("icon", !self.icon.is_keep()),
+            ("permissionMode", !self.permission_mode.is_keep()),
+            ("pinned", !self.pinned.is_keep()),
+            ("statusNote", !self.status_note.is_keep()),
+            ("toolOverrides", !self.tool_overrides.is_keep()),
+            ("traceLevel", !self.trace_level.is_keep()),
+            ("ttlMinutes", self.ttl_minutes.is_some()),
+            ("unread", !self.unread.is_keep()),
+        ]
+    }
+
+    /// Whether the session is still as the caller has seen it.
+    fn check_expectations(&self, gateway: &Gateway, key: &SessionKey) -> Result<(), ErrorShape> {
+        let expected = self.expected_session_id.as_ref().map(|id| SessionId::new(id.as_str()));
+        methods::check_incarnation(gateway, key, expected.as_ref())?;
+        let session = gateway.sessions.get(key);
+        let revision = self.expected_lifecycle_revision.as_ref().map(Text::as_str);
+        if revision.is_some() && revision != session.map(Session::lifecycle) {
+            return Err(methods::session_changed(key));
+        }
+        let kept = |name: &str| session.and_then(|session| session.entry.extra.get(name));
+        let marked = kept("markedUnreadAt").and_then(Value::as_u64);
+        if !self.expected_marked_unread_at.holds(marked.as_ref(), |at| at.get()) {
+            return Err(methods::session_changed(key));
+        }
+        let same = self.expected_permission_mode.holds(kept("permissionMode"), arrange::value)
+            && self.expected_tool_overrides.holds(kept("toolOverrides"), arrange::value);
+        if same { Ok(()) } else { Err(methods::settings_changed(key)) }
+    }
+}
+
+/// A precondition of a patch.
+trait Expectation<T> {
+    /// Whether what is there is what is expected; `null` expects nothing to be there.
+    fn holds<V: PartialEq>(&self, there: Option<&V>, value: impl FnOnce(&T) -> V) -> bool;
+}
+
+impl<T> Expectation<T> for Patch<T> {
+    fn holds<V: PartialEq>(&self, there: Option<&V>, value: impl FnOnce(&T) -> V) -> bool {
+        match self {
+            Patch::Keep => true,
+            Patch::Clear => there.is_none(),
+            Patch::Set(expected) => there == Some(&value(expected)),
+        }
     }
 }
 
 impl Gateway {
+    /// Changes a session and calls `then` with the answer when that is stored. Work is cancelled before the
+    /// session is archived.
+    pub(super) fn patch_session(
+        &mut self,
+        key: SessionKey,
+        params: PatchParams,
+        protocol: Protocol,
+        then: impl FnOnce(&mut Self, Result<Json, ErrorShape>) + Send + 'static,
+    ) {
+        // Whatever is wrong is said before any work is interrupted.
+        if let Err(error) = self.patched(&key, &params, protocol) {
+            return then(self, Err(error));
+        }
+        if params.archived != Patch::Set(true) {
+            return self.apply_patch(&key, &params, protocol, then);
+        }
+        self.once_idle(key, "archive", methods::INTERRUPTIONS, move |gateway, idle| match idle {
+            Ok(key) => gateway.apply_patch(&key, &params, protocol, then),
+            Err(error) => then(gateway, Err(error)),
+        });
+    }
+
     /// The entry as the patch makes it.
-    fn patched(
+    pub(super) fn patched(
         &self,
         key: &SessionKey,
         params: &PatchParams,
         protocol: Protocol,
     ) -> Result<SessionEntry, ErrorShape> {
-        let expected = params.expected_session_id.as_ref().map(|id| SessionId::new(id.as_str()));
-        methods::check_incarnation(self, key, expected.as_ref())?;
+        params.check_expectations(self, key)?;
         let fresh = || SessionEntry { created_at: Some(self.now.wall), ..SessionEntry::default() };
         let mut entry = self.sessions.entry(key).cloned().unwrap_or_else(fresh);
-        let marked = entry.extra.get("markedUnreadAt").and_then(Value::as_u64);
-        let mark_moved = match params.expected_marked_unread_at {
-            Patch::Keep => false,
-            Patch::Clear => marked.is_some(),
-            Patch::Set(at) => marked != Some(at.get()),
-        };
-        if mark_moved {
-            return Err(methods::session_changed(key));
-        }
         self.patch_label(key, params, protocol, &mut entry)?;
         patch_levels(params, &mut entry)?;
         self.patch_thinking_and_model(key, params, &mut entry)?;
         patch_policies(params, &mut entry)?;
         patch_parent(key, params, &mut entry)?;
-        patch_arrangement(params, self.now.wall, &mut entry);
+        arrange::patch(params, self.now.wall, &mut entry)?;
         Ok(entry)
     }
 
-    fn apply_patch(&mut self, ticket: Ticket, key: &SessionKey, params: &PatchParams, protocol: Protocol) {
-        let entry = match self.patched(key, params, protocol) {
+    fn apply_patch(
+        &mut self,
+        key: &SessionKey,
+        params: &PatchParams,
+        protocol: Protocol,
+        then: impl FnOnce(&mut Self, Result<Json, ErrorShape>) + Send + 'static,
+    ) {
+        let mut entry = match self.patched(key, params, protocol) {
             Ok(entry) => entry,
-            Err(error) => return self.reply(ticket, Outcome::error(error)),
+            Err(error) => return then(self, Err(error)),
         };
+        if self.sessions.entry(key).and_then(|old| old.archived) != entry.archived {
+            entry.set("lifecycleRevision", Some(self.entropy.uuid().into()));
+        }
         let made = self.sessions.ensure(self.now, &mut self.entropy, key);
         if made || !params.is_read_mark() {
             self.sessions.edit(self.now, key, |old| *old = entry);
@@ -266,14 +353,11 @@ impl Gateway {
         };
         let session = key.clone();
         self.store_session(key, Vec::new(), move |gateway, stored| {
-            let outcome = match stored {
-                Ok(()) => {
-                    gateway.announce_session(&session, Reason::Patch, None);
-                    Outcome::ok(Json::of(&result))
-                }
-                Err(error) => Outcome::error(error.into()),
-            };
-            gateway.reply(ticket, outcome);
+            let result = stored.map(|()| Json::of(&result)).map_err(ErrorShape::from);
+            if result.is_ok() {
+                gateway.announce_session(&session, Reason::Patch, None);
+            }
+            then(gateway, result);
         });
     }
 
@@ -439,7 +523,7 @@ fn patch_policies(params: &PatchParams, entry: &mut SessionEntry) -> Result<(), 
     Ok(())
 }
 
-fn use_one_of(field: &str, words: &[&str]) -> String {
+pub(super) fn use_one_of(field: &str, words: &[&str]) -> String {
     let words: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
     format!("invalid {field} (use {})", words.join("|"))
 }
@@ -459,69 +543,6 @@ fn patch_parent(key: &SessionKey, params: &PatchParams, entry: &mut SessionEntry
         (Patch::Set(parent), _) => {
             entry.spawned_by = Some(parent.as_str().trim().to_owned());
             Ok(())
-        }
-    }
-}
-
-/// How people arrange sessions in their lists.
-fn patch_arrangement(params: &PatchParams, now: u64, entry: &mut SessionEntry) {
-    let texts = [
-        ("icon", params.icon.as_str()),
-        ("color", params.color.as_str()),
-        ("category", params.category.as_str()),
-        (
-            "boardFace",
-            match &params.board_face {
-                Patch::Keep => Patch::Keep,
-                Patch::Clear => Patch::Clear,
-                Patch::Set(BoardFace::Chat) => Patch::Set("chat"),
-                Patch::Set(BoardFace::Dashboard) => Patch::Set("dashboard"),
-            },
-        ),
-    ];
-    for (name, patch) in texts {
-        match patch {
-            Patch::Keep => {}
-            Patch::Clear | Patch::Set("") => entry.set(name, None),
-            Patch::Set(text) => entry.set(name, Some(text.into())),
-        }
-    }
-    let stamp = |on: bool| on.then(|| Value::from(now));
-    if let Some(on) = flag(&params.archived) {
-        entry.archived = on.then_some(true);
-        entry.set("archivedAt", stamp(on));
-    }
-    if let Some(on) = flag(&params.pinned) {
-        entry.pinned = on.then_some(true);
-        entry.set("pinnedAt", stamp(on));
-    }
-    if let Some(unread) = flag(&params.unread) {
-        entry.set("markedUnreadAt", stamp(unread));
-        if !unread {
-            entry.set("lastReadAt", Some(now.into()));
-        }
-    }
-}
-
-fn flag(patch: &Patch<bool>) -> Option<bool> {
-    match patch {
-        Patch::Keep => None,
-        Patch::Clear => Some(false),
-        Patch::Set(on) => Some(*on),
-    }
-}
-
-/// A patch of a text as one of a string slice.
-trait Texts {
-    fn as_str(&self) -> Patch<&str>;
-}
-
-impl<const MIN: usize, const MAX: usize> Texts for Patch<Text<MIN, MAX>> {
-    fn as_str(&self) -> Patch<&str> {
-        match self {
-            Self::Keep => Patch::Keep,
-            Self::Clear => Patch::Clear,
-            Self::Set(text) => Patch::Set(text.as_str()),
         }
     }
 }

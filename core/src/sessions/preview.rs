@@ -8,9 +8,9 @@ use telson_proto::params::{Count, Text};
 
 use crate::auth::{Effect, authorize};
 use crate::gateway::{Answer, Call, Gateway, Reply};
-use crate::ids::{SessionId, Ticket};
+use crate::ids::{SessionId, SessionKey, Ticket};
 use crate::messages::Outcome;
-use crate::store::{Loaded, Query, StoreError, TranscriptEntry};
+use crate::store::{Loaded, Query, TranscriptEntry};
 
 use super::{sanitise, title};
 
@@ -60,7 +60,7 @@ struct Collecting {
     ticket: Ticket,
     previews: Vec<Preview>,
     /// Transcripts to read yet: which preview they are for, and the incarnation.
-    waiting: Vec<(usize, SessionId)>,
+    waiting: Vec<(usize, SessionKey, SessionId)>,
     limit: usize,
     max_chars: usize,
     protocol: Protocol,
@@ -87,16 +87,16 @@ pub(crate) fn preview(gateway: &mut Gateway, call: Call<PreviewParams>) -> Answe
     };
     for (place, spelling) in params.keys.iter().take(MAX_KEYS).enumerate() {
         let key = gateway.sessions.resolve(spelling.as_str()).ok();
-        let session = key.and_then(|key| gateway.sessions.get(&key));
-        let key = spelling.as_str().to_owned();
+        let session = key.as_ref().and_then(|key| gateway.sessions.stored(key));
+        let shown = spelling.as_str().to_owned();
         let status = match session {
             None => "missing",
             Some(_) => "empty",
         };
-        if let Some(session) = session.filter(|session| session.last_seq > 0) {
-            collecting.waiting.push((place, session.id.clone()));
+        if let Some((key, session)) = session.filter(|(_, session)| session.last_seq > 0) {
+            collecting.waiting.push((place, key.clone(), session.id.clone()));
         }
-        collecting.previews.push(Preview { key, status, items: Vec::new() });
+        collecting.previews.push(Preview { key: shown, status, items: Vec::new() });
     }
     gateway.collect_previews(collecting);
     Ok(Reply::Later)
@@ -105,12 +105,16 @@ pub(crate) fn preview(gateway: &mut Gateway, call: Call<PreviewParams>) -> Answe
 impl Gateway {
     /// Reads the next transcript, or answers. One at a time: at most one tail is in memory.
     fn collect_previews(&mut self, mut collecting: Collecting) {
-        let Some((place, session)) = collecting.waiting.pop() else {
+        let Some((place, key, session)) = collecting.waiting.pop() else {
             let result = PreviewResult { ts: self.now.wall, previews: collecting.previews };
             return self.reply(collecting.ticket, Outcome::ok(Json::of(&result)));
         };
         let query = Query::Tail { session, limit: TAIL_LINES, max_bytes: TAIL_BYTES };
         self.load(query, move |gateway, loaded| {
+            let loaded = match loaded {
+                Ok(Loaded::Entries(lines)) => Ok(gateway.sessions.on_branch(&key, lines)),
+                Ok(_) | Err(_) => Err(()),
+            };
             collecting.take(place, loaded);
             gateway.collect_previews(collecting);
         });
@@ -118,11 +122,8 @@ impl Gateway {
 }
 
 impl Collecting {
-    fn take(&mut self, place: usize, loaded: Result<Loaded, StoreError>) {
-        let items = match loaded {
-            Ok(Loaded::Entries(entries)) => Ok(self.items(&entries)),
-            Ok(_) | Err(_) => Err(()),
-        };
+    fn take(&mut self, place: usize, loaded: Result<Vec<TranscriptEntry>, ()>) {
+        let items = loaded.map(|entries| self.items(&entries));
         let Some(preview) = self.previews.get_mut(place) else { return };
         match items {
             Ok(items) => {

@@ -1,6 +1,7 @@
 //! A session as lists show it (spec 02 §14.1, §20.8) and as `status` shows it (spec 03 §9.3).
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -111,6 +112,9 @@ struct Later<'a> {
     spawned_by: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     parent_session_key: Option<SessionKey>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    child_sessions: Vec<&'a SessionKey>,
+    lifecycle_revision: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     active_leaf_entry_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -137,8 +141,28 @@ struct Later<'a> {
     last_read_at: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     marked_unread_at: Option<u64>,
+    /// What people have chosen for the session, as they wrote it.
+    #[serde(flatten)]
+    choices: BTreeMap<&'static str, &'a Value>,
     snapshot_at: u64,
 }
+
+/// Members of an entry that the row repeats as they are.
+const CHOICES: [&str; 9] = [
+    "contextWindow",
+    "fastMode",
+    "forkSource",
+    "forkedFromParent",
+    "permissionMode",
+    "previousSessionId",
+    "spawnDepth",
+    "toolOverrides",
+    "traceLevel",
+];
+/// Those of a note that is in force for a while.
+const NOTE: [&str; 3] = ["attention", "statusNote", "statusNoteExpiresAt"];
+/// So many children are named.
+const MAX_CHILDREN: usize = 64;
 
 impl Gateway {
     /// The row of a session with title and preview; `None` when there is no such session.
@@ -198,11 +222,14 @@ impl Gateway {
             active_run_ids: active,
             last_run_id: entry.last_run_id.as_deref(),
             spawned_by: entry.spawned_by.as_deref(),
-            parent_session_key: entry
-                .spawned_by
-                .as_deref()
-                .map(SessionKey::new)
-                .or_else(|| keys::thread_parent(key)),
+            parent_session_key: parent(key, entry),
+            child_sessions: self
+                .sessions
+                .children(key.as_str())
+                .map(|(child, _)| child)
+                .take(MAX_CHILDREN)
+                .collect(),
+            lifecycle_revision: session.lifecycle(),
             active_leaf_entry_id: session.last_entry.as_deref(),
             model_override_source: entry.model_override.is_some().then_some("user"),
             created_at: entry.created_at,
@@ -216,6 +243,7 @@ impl Gateway {
             pinned_at: number("pinnedAt"),
             last_read_at: number("lastReadAt"),
             marked_unread_at: number("markedUnreadAt"),
+            choices: choices(entry, self.now.wall),
             snapshot_at: self.now.wall,
         }
     }
@@ -259,6 +287,20 @@ impl Gateway {
         }
         row
     }
+}
+
+/// What the row repeats of an entry; a note that is no longer in force is left out.
+fn choices(entry: &SessionEntry, now: u64) -> BTreeMap<&'static str, &Value> {
+    let expires = entry.extra.get("statusNoteExpiresAt").and_then(Value::as_u64);
+    let note = NOTE.iter().filter(|_| expires.is_none_or(|at| at > now));
+    let names = CHOICES.iter().chain(note);
+    names.filter_map(|name| Some((*name, entry.extra.get(*name)?))).collect()
+}
+
+/// The session that has started this one, or whose thread it is.
+pub(super) fn parent(key: &SessionKey, entry: &SessionEntry) -> Option<SessionKey> {
+    let started_by = entry.spawned_by.as_deref().or_else(|| entry.text("parentSessionKey"));
+    started_by.map(SessionKey::new).or_else(|| keys::thread_parent(key))
 }
 
 impl<'a> Place<'a> {

@@ -6,6 +6,8 @@ use std::borrow::Cow;
 use serde_json::Value;
 use telson_proto::Protocol;
 
+use crate::runs::{COMPACTION, STEERED};
+
 /// What stands in for a message that is too large for a page of history.
 pub const TOO_LARGE: &str = "[chat.history omitted: message too large]";
 /// The largest message of a v4 history page in bytes.
@@ -59,7 +61,13 @@ pub fn assistant_text(text: &str) -> Cow<'_, str> {
 /// message.
 pub fn message(message: &mut Value, protocol: Protocol, max_chars: Option<usize>) -> bool {
     let role = message.get("role").and_then(Value::as_str).unwrap_or_default().to_owned();
+    if let Some(members) = message.as_object_mut() {
+        members.remove(STEERED);
+    }
     match (role.as_str(), protocol) {
+        // Protocol 3 ignores compaction; protocol 4 draws a line there.
+        (COMPACTION, Protocol::V3) => return false,
+        (COMPACTION, Protocol::V4) => *message = divider(message),
         ("user", _) => each_text(message, &|text| user_text(text).into_owned()),
         ("assistant", Protocol::V4) => {
             if text_of(message).trim() == SILENT {
@@ -78,6 +86,16 @@ pub fn message(message: &mut Value, protocol: Protocol, max_chars: Option<usize>
         }
     }
     true
+}
+
+/// A compaction as protocol 4 clients draw it.
+fn divider(message: &Value) -> Value {
+    serde_json::json!({
+        "role": "system",
+        "content": [{"type": "text", "text": "Compaction"}],
+        "timestamp": message.get("timestamp"),
+        "__openclaw": {"kind": "compaction"},
+    })
 }
 
 /// The plain text of a message: its string content, or its text blocks, one a line.

@@ -52,6 +52,14 @@ pub fn from_id(session: &str, updated_at: u64) -> String {
     format!("{id} ({year:04}-{month:02}-{day:02})")
 }
 
+/// A moment in UTC as `2026-01-30T10:00:00.000Z`.
+pub fn iso(wall: u64) -> String {
+    let (year, month, day) = civil(wall / MS_PER_DAY);
+    let (secs, ms) = (wall % MS_PER_DAY / 1_000, wall % 1_000);
+    let (hour, minute, second) = (secs / 3_600, secs / 60 % 60, secs % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
+}
+
 fn collapse(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -105,5 +113,6 @@ mod tests {
         assert_eq!(from_id("0d0c1122-aa", 1_769_767_200_000), "0d0c1122 (2026-01-30)");
         assert_eq!(from_id("x", 0), "x (1970-01-01)");
         assert_eq!(from_id("x", 951_782_400_000), "x (2000-02-29)");
+        assert_eq!(iso(1_769_767_261_999), "2026-01-30T10:01:01.999Z");
     }
 }

@@ -1,6 +1,6 @@
 //! One connection, from upgrade to close.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,11 +61,57 @@ pub(super) struct Live {
     /// A ping is out and nothing has come since.
     pub(super) awaiting_pong: bool,
     pub(super) session_list: bool,
+    /// The sessions whose messages it hears.
+    pub(super) watched: BTreeSet<SessionKey>,
+    /// The sessions into which it has sent, the latest last.
+    pub(super) takes_part: VecDeque<SessionKey>,
+    /// It can show tools at work.
+    pub(super) shows_tools: bool,
+    /// It wants events of the sessions that it watches, and of no others.
+    pub(super) scoped: bool,
     /// Names that this client used for sessions, by canonical key.
     pub(super) aliases: BTreeMap<SessionKey, String>,
 }
 
+/// So many sessions are remembered into which a connection has sent.
+const MOST_TAKEN_PART: usize = 64;
+
 impl Live {
+    /// A connection that has just come in.
+    pub(super) fn new(dialect: Dialect, principal: Arc<Principal>, limits: ConnLimits) -> Self {
+        let declares = |capability: &str| {
+            let caps = &principal.declared.shown().caps;
+            principal.protocol == Protocol::V4 && caps.iter().any(|cap| cap == capability)
+        };
+        Self {
+            dialect,
+            shows_tools: declares("tool-events"),
+            scoped: declares("session-scoped-events"),
+            principal,
+            limits,
+            seq: 0,
+            in_flight: BTreeMap::new(),
+            in_flight_bytes: 0,
+            wrong_role_run: 0,
+            awaiting_pong: false,
+            session_list: false,
+            watched: BTreeSet::new(),
+            takes_part: VecDeque::new(),
+            aliases: BTreeMap::new(),
+        }
+    }
+
+    /// It has sent something into a session.
+    pub(super) fn take_part(&mut self, key: SessionKey) {
+        if self.takes_part.contains(&key) {
+            return;
+        }
+        if self.takes_part.len() == MOST_TAKEN_PART {
+            self.takes_part.pop_front();
+        }
+        self.takes_part.push_back(key);
+    }
+
     pub(super) fn protocol(&self) -> Protocol {
         self.principal.protocol
     }

@@ -30,6 +30,19 @@ impl Switchboard {
                     live.session_list = true;
                 }
             }
+            Down::WatchMessages { conn, key, on } => {
+                if let Some(live) = self.live(conn) {
+                    match on {
+                        true => live.watched.insert(key),
+                        false => live.watched.remove(&key),
+                    };
+                }
+            }
+            Down::TakePart { conn, key } => {
+                if let Some(live) = self.live(conn) {
+                    live.take_part(key);
+                }
+            }
             Down::Alias { conn, key, spelling } => {
                 if let Some(live) = self.live(conn) {
                     live.learn_alias(key, spelling);
@@ -57,18 +70,7 @@ impl Switchboard {
         let Stage::Handshaking { dialect, waiting } = &mut conn.stage else { return };
         let (dialect, waiting) = (*dialect, std::mem::take(waiting));
         let addr = conn.peer.addr;
-        conn.stage = Stage::Live(Box::new(Live {
-            dialect,
-            principal: accept.principal,
-            limits: accept.limits,
-            seq: 0,
-            in_flight: std::collections::BTreeMap::new(),
-            in_flight_bytes: 0,
-            wrong_role_run: 0,
-            awaiting_pong: false,
-            session_list: false,
-            aliases: std::collections::BTreeMap::new(),
-        }));
+        conn.stage = Stage::Live(Box::new(Live::new(dialect, accept.principal, accept.limits)));
         self.release_preauth(addr);
         self.emit(Output::Authenticated { conn: id });
         self.answer(&accept.ticket, &Outcome::ok(accept.hello));
@@ -177,7 +179,30 @@ impl Live {
             Guard::Scope(Scope::Talk) if self.protocol() == Protocol::V3 => self.principal.holds(Scope::Read),
             Guard::Scope(scope) => self.principal.holds(scope),
         };
-        allowed && (publish.to != Audience::SessionList || self.session_list)
+        allowed && self.is_among(&publish.to)
+    }
+
+    /// Whether a narrowed event is for this connection.
+    fn is_among(&self, audience: &Audience) -> bool {
+        match audience {
+            Audience::All => true,
+            Audience::Session(key) => self.is_in_scope(key),
+            Audience::SessionList => self.session_list,
+            Audience::SessionMessages(key) => self.watched.contains(key),
+            Audience::RunTools(key) => self.protocol() == Protocol::V3 || self.sees_tools_of(key),
+            Audience::SessionTools(key) => {
+                self.shows_tools && self.watched.contains(key) && !self.sees_tools_of(key)
+            }
+        }
+    }
+
+    /// Whether it gets the tools of a session's runs as a part of those runs.
+    fn sees_tools_of(&self, key: &SessionKey) -> bool {
+        self.shows_tools && self.is_in_scope(key) && self.takes_part.contains(key)
+    }
+
+    fn is_in_scope(&self, key: &SessionKey) -> bool {
+        !self.scoped || self.watched.contains(key)
     }
 
     /// Remembers the name by which a v3 client calls a session; the last one counts [C-06].
@@ -195,7 +220,7 @@ impl Live {
         if self.protocol() != Protocol::V3 {
             return None;
         }
-        let Audience::Session(key) = &publish.to else { return None };
+        let (Audience::Session(key) | Audience::RunTools(key)) = &publish.to else { return None };
         let spelling = self.aliases.get(key)?;
         let canonical = format!("{{\"sessionKey\":{}", telson_proto::Json::of(key).as_str());
         let own = format!("{{\"sessionKey\":{}", telson_proto::Json::of(spelling).as_str());

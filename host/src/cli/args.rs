@@ -1,8 +1,9 @@
 //! The command line as clap reads it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use telson_core::auth::Secret;
 use telson_core::config::Flags;
 
@@ -47,6 +48,13 @@ pub(crate) enum Command {
     Chat(Chat),
     /// The conversations
     Sessions(Sessions),
+    /// The models
+    Models {
+        #[command(subcommand)]
+        command: Models,
+    },
+    /// What the models used and cost, by day
+    Usage(Usage),
     /// The token that clients present
     Token {
         #[command(subcommand)]
@@ -61,6 +69,12 @@ pub(crate) enum Command {
     Config {
         #[command(subcommand)]
         command: Config,
+    },
+    /// A script that completes commands in a shell
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: Shell,
     },
 }
 
@@ -138,9 +152,21 @@ pub(crate) struct Client {
     /// The password to present
     #[arg(long, value_name = "PASSWORD", value_parser = secret)]
     pub(crate) password: Option<Secret>,
-    /// How long to wait for an answer, in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) timeout: u64,
+    /// How long to wait for an answer, in milliseconds (default: 10000; more where a model has to answer)
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) timeout: Option<u64>,
+}
+
+impl Client {
+    /// How long to wait for an answer.
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience_or(Duration::from_secs(10))
+    }
+
+    /// The same where something else than ten seconds is fair.
+    pub(crate) fn patience_or(&self, fair: Duration) -> Duration {
+        self.timeout.map_or(fair, Duration::from_millis)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -165,20 +191,189 @@ pub(crate) struct Chat {
     /// What to say; without it the conversation is interactive, or read from standard input
     #[arg(long, short, value_name = "TEXT")]
     pub(crate) message: Option<String>,
-    /// The conversation (default: the main one)
+    /// The conversation, by key or by label (default: the main one)
     #[arg(long, short, value_name = "KEY")]
     pub(crate) session: Option<String>,
+    /// The agent (default: the one of the conversation)
+    #[arg(long, value_name = "ID")]
+    pub(crate) agent: Option<String>,
+    /// How much the model thinks
+    #[arg(long, value_name = "LEVEL", value_parser = ["off", "minimal", "low", "medium", "high", "xhigh"])]
+    pub(crate) thinking: Option<String>,
+    /// How many messages to show when a conversation begins
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=1_000))]
+    pub(crate) history: u64,
+    #[command(flatten)]
+    pub(crate) client: Client,
+}
+
+/// `sessions` alone is `sessions list`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Sessions {
+    #[command(subcommand)]
+    pub(crate) command: Option<SessionsCommand>,
+    #[command(flatten)]
+    pub(crate) list: SessionsList,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SessionsCommand {
+    /// List the conversations, the newest first
+    List(SessionsList),
+    /// Show a conversation and the end of what was said
+    Show(SessionsShow),
+    /// Begin a conversation anew; its settings stay
+    Reset(SessionsReset),
+    /// Remove a conversation
+    Delete(SessionsDelete),
+    /// Write down everything that was said
+    Export(SessionsExport),
+    /// Make a conversation shorter: by a summary of its beginning, or by cutting it off
+    Compact(SessionsCompact),
+}
+
+/// Which conversations to list.
+#[derive(Debug, Args)]
+pub(crate) struct SessionsList {
+    /// At most so many
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) limit: Option<u64>,
+    /// Only those in whose names this stands
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) search: Option<String>,
+    /// Only those of this agent
+    #[arg(long, value_name = "ID")]
+    pub(crate) agent: Option<String>,
+    /// Only those that changed within so many minutes
+    #[arg(long, value_name = "MIN", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) active: Option<u64>,
+    /// The archived ones instead
+    #[arg(long)]
+    pub(crate) archived: bool,
     #[command(flatten)]
     pub(crate) client: Client,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Sessions {
-    /// At most so many, the newest first
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) limit: Option<u64>,
+pub(crate) struct SessionsNamed {
+    /// The conversation, by key or by label
+    pub(crate) key: String,
     #[command(flatten)]
     pub(crate) client: Client,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SessionsShow {
+    /// How many messages to show
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    pub(crate) limit: u64,
+    #[command(flatten)]
+    pub(crate) named: SessionsNamed,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SessionsReset {
+    /// Do not ask
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) named: SessionsNamed,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SessionsDelete {
+    /// Do not ask
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Leave what was said in the store
+    #[arg(long)]
+    pub(crate) keep_transcript: bool,
+    #[command(flatten)]
+    pub(crate) named: SessionsNamed,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SessionsCompact {
+    /// Make no summary; keep the last N lines of the transcript and archive the others
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) keep: Option<u64>,
+    #[command(flatten)]
+    pub(crate) named: SessionsNamed,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SessionsExport {
+    /// The form
+    #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl)]
+    pub(crate) format: ExportFormat,
+    /// Where to write it (default: standard output)
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) named: SessionsNamed,
+}
+
+/// The form of an exported conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// A transcript: one JSON value on each line
+    Jsonl,
+    /// For reading
+    Markdown,
+    /// One JSON value
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Models {
+    /// List the models that can be used
+    List(ModelsList),
+    /// Ask a model something small, to see that it answers
+    Test(ModelsTest),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ModelsList {
+    /// Also those that cannot be used now
+    #[arg(long)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) client: Client,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ModelsTest {
+    /// The model, such as anthropic/claude-opus-4-5 (default: the agent's)
+    pub(crate) model: Option<String>,
+    /// The agent (default: the gateway's)
+    #[arg(long, value_name = "ID")]
+    pub(crate) agent: Option<String>,
+    #[command(flatten)]
+    pub(crate) client: Client,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Usage {
+    /// How many days back
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3_650))]
+    pub(crate) days: u64,
+    /// Only what this agent used (default: the gateway's main agent)
+    #[arg(long, value_name = "ID")]
+    pub(crate) agent: Option<String>,
+    #[command(flatten)]
+    pub(crate) client: Client,
+}
+
+/// A shell that completes commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shell {
+    /// Bash
+    Bash,
+    /// Zsh
+    Zsh,
+    /// Fish
+    Fish,
 }
 
 #[derive(Debug, Subcommand)]
@@ -205,74 +400,4 @@ fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-    use clap::CommandFactory as _;
-
-    use super::*;
-
-    fn parse(line: &str) -> Result<Cli, clap::Error> {
-        Cli::try_parse_from(line.split_whitespace())
-    }
-
-    fn run(line: &str) -> Flags {
-        match parse(line).unwrap().command {
-            Command::Gateway(Gateway { command: Some(GatewayCommand::Run(run)), .. }) => run.flags(),
-            Command::Gateway(Gateway { command: None, run }) => run.flags(),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn the_definition_is_sound() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn gateway_alone_runs_it() {
-        assert_eq!(run("telson gateway --port 7").port, Some(7));
-        assert_eq!(run("telson gateway run --port 7 --bind lan").bind.as_deref(), Some("lan"));
-        let flags = run("telson gateway run --auth none --verbose --state-dir /s --config /c --json");
-        assert!(flags.verbose && flags.auth.as_deref() == Some("none") && flags.token.is_none());
-    }
-
-    #[test]
-    fn the_forms_of_the_reference_are_understood() {
-        for line in [
-            "telson gateway status --json --timeout 500",
-            "telson gateway health --url ws://127.0.0.1:1 --token t",
-            "telson gateway call health --params {}",
-            "telson call sessions.list {\"limit\":1} --json",
-            "telson status --json",
-            "telson chat -m hello -s main",
-            "telson devices list",
-            "telson token show",
-            "telson config validate --config /c",
-            "telson --json --state-dir /s sessions --limit 3",
-            "telson gateway run --allow-unconfigured",
-        ] {
-            assert!(parse(line).is_ok(), "{line}");
-        }
-    }
-
-    #[test]
-    fn nonsense_is_refused() {
-        for line in [
-            "telson gateway run --port 70000",
-            "telson status --timeout 0",
-            "telson status --token a --password b",
-            "telson call health {} --params {}",
-            "telson nothing",
-            "telson gateway run --port",
-        ] {
-            assert!(parse(line).is_err(), "{line}");
-        }
-    }
-
-    #[test]
-    fn no_secret_shows_in_the_debug_form() {
-        let cli = parse("telson gateway run --token hunter2hunter2 --password hunter3hunter3").unwrap();
-        assert!(!format!("{cli:?}").contains("hunter"));
-    }
-}
+mod tests;

@@ -10,6 +10,7 @@ use telson_core::config::Failure;
 use crate::net::ws::{self, Received, WsClient, WsError};
 use crate::runtime::Runtime;
 
+use super::cells::list;
 use super::error::CliError;
 use super::target::{Credential, Target};
 
@@ -37,18 +38,23 @@ pub(crate) enum Frame {
 }
 
 impl<R: Runtime> Client<R> {
-    /// Connects and introduces itself, all within the timeout.
-    pub(crate) async fn connect(runtime: &R, target: &Target, timeout: Duration) -> Result<Self, CliError> {
+    /// Connects and introduces itself with these capabilities, all within the timeout.
+    pub(crate) async fn connect(
+        runtime: &R,
+        target: &Target,
+        timeout: Duration,
+        capabilities: &[&str],
+    ) -> Result<Self, CliError> {
         let until = Instant::now() + timeout;
         let opened = within(runtime, until, ws::connect(runtime, &target.url)).await;
         let socket = opened.ok_or_else(|| silent(timeout))??;
         let mut client = Self { runtime: runtime.clone(), socket, timeout, sent: 0, hello: Value::Null };
-        let greeted = within(runtime, until, client.greet(&target.credential)).await;
+        let greeted = within(runtime, until, client.greet(&target.credential, capabilities)).await;
         client.hello = greeted.ok_or_else(|| silent(timeout))??;
         Ok(client)
     }
 
-    async fn greet(&mut self, credential: &Credential) -> Result<Value, CliError> {
+    async fn greet(&mut self, credential: &Credential, capabilities: &[&str]) -> Result<Value, CliError> {
         while !matches!(self.next().await?, Frame::Event { name, .. } if name == "connect.challenge") {}
         let auth = match credential {
             Credential::Nothing => json!({}),
@@ -61,6 +67,7 @@ impl<R: Runtime> Client<R> {
             "client": {"id": "cli", "mode": "cli", "version": super::VERSION, "platform": std::env::consts::OS},
             "role": "operator",
             "scopes": SCOPES,
+            "caps": capabilities,
             "auth": auth,
         });
         let id = self.send("connect", params).await?;
@@ -69,6 +76,29 @@ impl<R: Runtime> Client<R> {
             Failure::GatewayClosed => error.hint("the gateway closed the connection before it said hello"),
             _ => error,
         })
+    }
+
+    /// Whether the gateway has a method.
+    pub(crate) fn offers(&self, method: &str) -> bool {
+        list(self.hello.get("features").unwrap_or(&Value::Null), "methods").iter().any(|name| name == method)
+    }
+
+    /// A refusal that tells what to do when the gateway does not have a method.
+    pub(crate) fn require(&self, method: &str) -> Result<(), CliError> {
+        if self.offers(method) {
+            return Ok(());
+        }
+        let version = self.hello.pointer("/server/version").and_then(Value::as_str).unwrap_or("unknown");
+        let error = CliError::new(
+            Failure::RpcError,
+            format!("this gateway (version {version}) has no method {method}"),
+        );
+        Err(error.hint("update the gateway, or ask another one with --url"))
+    }
+
+    /// From now on calls may take this long.
+    pub(crate) fn wait_for(&mut self, timeout: Duration) {
+        self.timeout = timeout;
     }
 
     /// Sends a request and returns its id.

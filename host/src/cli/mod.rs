@@ -5,15 +5,19 @@
 //! answer is one JSON value, also when the command fails.
 
 mod args;
+mod cells;
 mod chat;
 mod client;
 mod configure;
 mod error;
 mod exit;
+mod models;
 mod serve;
+mod sessions;
 mod show;
 mod target;
 pub mod term;
+mod usage;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -27,7 +31,7 @@ pub use exit::Exit;
 use crate::config::{Places, environment};
 use crate::runtime::Runtime;
 
-use args::{Cli, Command, Config, Devices, Gateway, GatewayCommand, Token};
+use args::{Cli, Command, Config, Devices, Gateway, GatewayCommand, Models, Shell, Token};
 use error::CliError;
 use term::{Output, Terminal};
 
@@ -58,10 +62,12 @@ async fn execute<R: Runtime>(runtime: R, program: &str, args: Vec<OsString>) -> 
     let env = environment();
     let mut terminal = Terminal::detect(&env, cli.global.no_color);
     terminal.quiet_out = cli.global.json;
-    let output = Output { json: cli.global.json, terminal };
+    // A conversation is told as it happens, event by event.
+    let lines = matches!(cli.command, Command::Chat(_));
+    let output = Output { json: cli.global.json, lines, terminal };
     let places = Places::resolve(cli.global.state_dir.as_deref(), cli.global.config.as_deref(), env);
     let outcome = match places {
-        Ok(places) => dispatch(runtime, places, cli.command, output).await,
+        Ok(places) => dispatch(runtime, places, cli.command, program, output).await,
         Err(error) => Err(error.into()),
     };
     match outcome {
@@ -78,6 +84,7 @@ async fn dispatch<R: Runtime>(
     runtime: R,
     places: Places,
     command: Command,
+    program: &str,
     output: Output,
 ) -> Result<(), CliError> {
     match command {
@@ -91,13 +98,36 @@ async fn dispatch<R: Runtime>(
         Command::Health(args) => show::health(&runtime, &places, &args, output).await,
         Command::Call(args) => show::call(&runtime, &places, &args, output).await,
         Command::Chat(args) => chat::run(&runtime, &places, &args, output).await,
-        Command::Sessions(args) => show::sessions(&runtime, &places, &args, output).await,
+        Command::Sessions(args) => sessions::run(&runtime, &places, args, output).await,
+        Command::Models { command: Models::List(args) } => {
+            models::list(&runtime, &places, &args, output).await
+        }
+        Command::Models { command: Models::Test(args) } => {
+            models::test(&runtime, &places, &args, output).await
+        }
+        Command::Usage(args) => usage::run(&runtime, &places, &args, output).await,
         Command::Token { command: Token::Show } => show::token(&places, output),
         Command::Devices { command: Devices::List(args) } => {
             show::devices(&runtime, &places, &args, output).await
         }
         Command::Config { command: Config::Validate } => configure::validate(&places, output),
+        Command::Completions { shell } => {
+            completions(shell, program, output);
+            Ok(())
+        }
     }
+}
+
+/// `completions`
+fn completions(shell: Shell, program: &str, output: Output) {
+    let shell = match shell {
+        Shell::Bash => clap_complete::Shell::Bash,
+        Shell::Zsh => clap_complete::Shell::Zsh,
+        Shell::Fish => clap_complete::Shell::Fish,
+    };
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), program, &mut script);
+    output.piece(&String::from_utf8_lossy(&script));
 }
 
 /// Prints what clap has to say: help and version are no errors.
@@ -111,7 +141,7 @@ fn usage(error: &clap::Error, json: bool) -> Exit {
     if json && !incomplete {
         let text = error.render().to_string();
         let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-        Output { json, terminal: Terminal::default() }
+        Output { json, lines: false, terminal: Terminal::default() }
             .value(&CliError::new(Failure::ArgInvalid, first).shape());
     } else {
         let _ = error.print();

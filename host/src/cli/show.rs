@@ -1,6 +1,6 @@
 //! The commands that ask the gateway something and show the answer.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use telson_core::config::{Access, Failure, Flags};
@@ -10,7 +10,8 @@ use crate::logging::escape;
 use crate::runtime::Runtime;
 use crate::state::{Lock, stored_token};
 
-use super::args::{Call, Client as ClientArgs, Sessions};
+use super::args::{Call, Client as ClientArgs};
+use super::cells::{age, span, text, words};
 use super::client::Client;
 use super::error::CliError;
 use super::target::{Credential, NAMED, Target};
@@ -22,8 +23,18 @@ pub(crate) async fn connect<R: Runtime>(
     places: &Places,
     args: &ClientArgs,
 ) -> Result<(Client<R>, Target), CliError> {
+    connect_with(runtime, places, args, &[]).await
+}
+
+/// The same with capabilities.
+pub(crate) async fn connect_with<R: Runtime>(
+    runtime: &R,
+    places: &Places,
+    args: &ClientArgs,
+    capabilities: &[&str],
+) -> Result<(Client<R>, Target), CliError> {
     let target = Target::resolve(places, args)?;
-    match Client::connect(runtime, &target, Duration::from_millis(args.timeout)).await {
+    match Client::connect(runtime, &target, args.patience(), capabilities).await {
         Ok(client) => Ok((client, target)),
         Err(error) => Err(explain(error, places, &target)),
     }
@@ -53,7 +64,7 @@ pub(crate) fn explain(error: CliError, places: &Places, target: &Target) -> CliE
 }
 
 /// One call with its connection.
-async fn ask<R: Runtime>(
+pub(crate) async fn ask<R: Runtime>(
     runtime: &R,
     places: &Places,
     args: &ClientArgs,
@@ -198,42 +209,6 @@ pub(crate) async fn call<R: Runtime>(
     Ok(())
 }
 
-/// `sessions`
-pub(crate) async fn sessions<R: Runtime>(
-    runtime: &R,
-    places: &Places,
-    args: &Sessions,
-    output: Output,
-) -> Result<(), CliError> {
-    let mut params = json!({"includeDerivedTitles": true});
-    if let Some(limit) = args.limit {
-        params["limit"] = limit.into();
-    }
-    let list = ask(runtime, places, &args.client, "sessions.list", params).await?;
-    if output.json {
-        output.value(&list);
-        return Ok(());
-    }
-    let rows = list.get("sessions").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    if rows.is_empty() {
-        output.line("No sessions yet.");
-        return Ok(());
-    }
-    let cells = rows.iter().map(|row| {
-        let model = format!("{}/{}", text(row, "modelProvider"), text(row, "model"));
-        vec![
-            text(row, "key"),
-            text(row, "kind"),
-            age(row.get("updatedAt")),
-            model,
-            number(row, "totalTokens"),
-            title(row),
-        ]
-    });
-    output.table(&["KEY", "KIND", "UPDATED", "MODEL", "TOKENS", "TITLE"], cells);
-    Ok(())
-}
-
 /// `devices list`
 pub(crate) async fn devices<R: Runtime>(
     runtime: &R,
@@ -307,63 +282,4 @@ pub(crate) fn token(places: &Places, output: Output) -> Result<(), CliError> {
         output.line(token.expose());
     }
     Ok(())
-}
-
-fn text(value: &Value, name: &str) -> String {
-    value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
-}
-
-fn number(value: &Value, name: &str) -> String {
-    value.get(name).and_then(Value::as_u64).map_or_else(String::new, |number| number.to_string())
-}
-
-/// A list of words, or the one word that stands for it in older shapes.
-fn words(value: &Value, one: &str, many: &str) -> String {
-    match value.get(many).and_then(Value::as_array) {
-        Some(list) => list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
-        None => text(value, one),
-    }
-}
-
-/// The first of several names that a session has, cut to fit a line.
-fn title(row: &Value) -> String {
-    let names = ["label", "displayName", "derivedTitle", "lastMessagePreview"];
-    let name = names.iter().map(|name| text(row, name)).find(|name| !name.is_empty()).unwrap_or_default();
-    if name.chars().count() > 40 { name.chars().take(39).chain(['…']).collect() } else { name }
-}
-
-/// How long ago a time in epoch milliseconds was.
-fn age(at: Option<&Value>) -> String {
-    let now = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default();
-    at.and_then(Value::as_u64).map_or_else(String::new, |at| format!("{} ago", span(now.saturating_sub(at))))
-}
-
-/// A span of time in its largest unit and the next smaller one.
-fn span(millis: u64) -> String {
-    let seconds = millis / 1_000;
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3_600 => format!("{}m {}s", seconds / 60, seconds % 60),
-        3_600..86_400 => format!("{}h {}m", seconds / 3_600, seconds % 3_600 / 60),
-        _ => format!("{}d {}h", seconds / 86_400, seconds % 86_400 / 3_600),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spans_read_as_people_say_them() {
-        assert_eq!(span(999), "0s");
-        assert_eq!(span(61_000), "1m 1s");
-        assert_eq!(span(7_260_000), "2h 1m");
-        assert_eq!(span(90_000_000), "1d 1h");
-    }
-
-    #[test]
-    fn a_session_is_called_by_the_best_of_its_names() {
-        assert_eq!(title(&json!({"label": "", "displayName": "shell"})), "shell");
-        assert_eq!(title(&json!({"derivedTitle": "x".repeat(50)})).chars().count(), 40);
-    }
 }

@@ -157,7 +157,7 @@ mod tests {
             url: url.map(str::to_owned),
             token: token.map(Secret::new),
             password: None,
-            timeout: 1_000,
+            timeout: Some(1_000),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use comfy_table::{Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 use serde::Serialize;
 use telson_core::config::Environment;
 
@@ -40,8 +40,10 @@ impl Terminal {
 /// Where a command's answer goes, and in which form.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
-    /// One JSON value instead of text.
+    /// JSON instead of text.
     pub(crate) json: bool,
+    /// Each JSON value on a line of its own, because there are several.
+    pub(crate) lines: bool,
     pub(crate) terminal: Terminal,
 }
 
@@ -64,7 +66,9 @@ impl Output {
 
     /// A JSON value.
     pub(crate) fn value(self, value: &impl Serialize) {
-        self.line(&serde_json::to_string_pretty(value).unwrap_or_default());
+        let text =
+            if self.lines { serde_json::to_string(value) } else { serde_json::to_string_pretty(value) };
+        self.line(&text.unwrap_or_default());
     }
 
     /// An aligned list of names and values.
@@ -87,9 +91,19 @@ impl Output {
         table.column_iter_mut().for_each(|column| {
             column.set_padding((0, 2));
         });
+        // In a pipe nothing is broken: a row is a line.
+        if let Some(width) = self.width() {
+            fit(&mut table, width);
+        }
         for line in table.lines() {
             self.line(line.trim_end());
         }
+    }
+
+    /// How many cells a line of the terminal has, if it is one.
+    fn width(self) -> Option<u16> {
+        let size = self.terminal.interactive.then(|| rustix::termios::tcgetwinsize(io::stdout()));
+        size?.ok().map(|size| size.ws_col).filter(|width| *width > 0)
     }
 
     /// The style, or none where colour is not wanted.
@@ -98,9 +112,39 @@ impl Output {
     }
 }
 
+/// The least room in which words are broken on several lines.
+const NARROW: u16 = 12;
+
+/// Breaks the last column's words where the table is wider than the terminal. Keys and numbers are never broken:
+/// people copy them.
+fn fit(table: &mut Table, width: u16) {
+    let widths: Vec<u16> = table.column_max_content_widths().iter().map(|width| width + 2).collect();
+    let Some((last, others)) = widths.split_last() else { return };
+    let taken: u16 = others.iter().fold(0, |sum, width| sum.saturating_add(*width));
+    if taken.saturating_add((*last).min(NARROW)) > width {
+        return;
+    }
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_width(width);
+    for column in table.column_iter_mut().take(others.len()) {
+        column.set_constraint(ColumnConstraint::ContentWidth);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_narrow_terminal_breaks_the_words_and_not_the_keys() {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        table.add_row(["agent:main:main", "one two three four five six seven eight nine"]);
+        fit(&mut table, 50);
+        let lines: Vec<String> = table.lines().collect();
+        assert!(lines.len() > 1 && lines.iter().all(|line| line.chars().count() <= 50), "{lines:#?}");
+        assert!(lines[0].contains("agent:main:main"), "{lines:#?}");
+    }
 
     fn colour(pairs: &[(&str, &str)], no_color: bool, terminal: bool) -> bool {
         let env = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();

@@ -11,7 +11,7 @@ use super::{Exit, ServeError};
 /// How long clients may expect to wait for a gateway that restarts.
 const RESTART_EXPECTED: Duration = Duration::from_millis(1_500);
 
-/// How long runs may take to be ended and stored.
+/// How long runs may take to be ended and stored, after the time for which they may go on.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long the sockets may take to be closed, after their own grace.
@@ -49,7 +49,7 @@ pub(super) enum Ending {
 
 impl Ending {
     /// Notes a signal.
-    pub(super) fn signalled(&mut self, now: Duration, signal: Signal) -> Told {
+    pub(super) fn signalled(&mut self, now: Duration, signal: Signal, drain: Duration) -> Told {
         let (exit, reason, restart_expected) = match signal {
             Signal::Terminate | Signal::Interrupt => (Exit::Stopped, "gateway stopping", None),
             Signal::User1 | Signal::User2 => (Exit::Restarting, "gateway restarting", Some(RESTART_EXPECTED)),
@@ -64,7 +64,7 @@ impl Ending {
         }
         let verb = if exit == Exit::Stopped { "shutting down" } else { "restarting" };
         tracing::info!(target: "gateway", "received {}; {verb}", signal.name());
-        *self = Self::Asked { exit, until: now + PATIENCE };
+        *self = Self::Asked { exit, until: now + drain + PATIENCE };
         Told::Stop { reason: reason.to_owned(), restart_expected }
     }
 
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn a_stop_waits_for_the_machines_and_then_for_the_sockets() {
         let mut ending = Ending::default();
-        let told = ending.signalled(NOW, Signal::Terminate);
+        let told = ending.signalled(NOW, Signal::Terminate, Duration::ZERO);
         assert_eq!(told, Told::Stop { reason: "gateway stopping".to_owned(), restart_expected: None });
         assert!(ending.outcome(NOW, 0).is_none());
         ending.stopped(NOW, false);
@@ -124,7 +124,8 @@ mod tests {
     fn a_restart_tells_when_the_gateway_is_back() {
         for signal in [Signal::User1, Signal::User2] {
             let mut ending = Ending::default();
-            let Told::Stop { reason, restart_expected } = ending.signalled(NOW, signal) else {
+            let Told::Stop { reason, restart_expected } = ending.signalled(NOW, signal, Duration::ZERO)
+            else {
                 panic!("not told to stop");
             };
             assert_eq!((reason.as_str(), restart_expected), ("gateway restarting", Some(RESTART_EXPECTED)));
@@ -136,17 +137,17 @@ mod tests {
     #[test]
     fn a_second_stop_signal_waits_for_nothing_and_a_second_restart_changes_nothing() {
         let mut ending = Ending::default();
-        ending.signalled(NOW, Signal::Terminate);
-        assert_eq!(ending.signalled(NOW, Signal::User1), Told::Nothing);
+        ending.signalled(NOW, Signal::Terminate, Duration::ZERO);
+        assert_eq!(ending.signalled(NOW, Signal::User1, Duration::ZERO), Told::Nothing);
         assert!(ending.outcome(NOW, 3).is_none());
-        assert_eq!(ending.signalled(NOW, Signal::Interrupt), Told::Nothing);
+        assert_eq!(ending.signalled(NOW, Signal::Interrupt, Duration::ZERO), Told::Nothing);
         assert!(matches!(ending.outcome(NOW, 3), Some(Ok(Exit::Forced))));
     }
 
     #[test]
     fn machines_that_do_not_stop_are_left() {
         let mut ending = Ending::default();
-        ending.signalled(NOW, Signal::Terminate);
+        ending.signalled(NOW, Signal::Terminate, Duration::ZERO);
         assert_eq!(ending.deadline(), Some(NOW + PATIENCE));
         assert!(matches!(ending.outcome(NOW + PATIENCE, 0), Some(Ok(Exit::Forced))));
     }

@@ -3,7 +3,7 @@
 //! It waits for something to happen, tells the machines, and passes on what they want done. It never waits for
 //! anything else: sending to a connection, the store or an outbound request only queues.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::task::{Context as Poller, Poll};
 use std::time::{Duration, Instant};
@@ -13,9 +13,7 @@ use futures_util::future::{AbortHandle, Either, abortable, select};
 use futures_util::stream::Stream;
 use telson_core::fetch::{FetchEvent, FetchRequest};
 use telson_core::gateway::Phase;
-use telson_core::http::HttpResponse;
-use telson_core::settings::Settings;
-use telson_core::{ConnId, FetchId, HttpId, Input, Joined, Output, Seed, gateway, switchboard};
+use telson_core::{ConnId, FetchId, Input, Now, Output, gateway, switchboard};
 
 use crate::net::fetch::fetch;
 use crate::runtime::{Runtime, Signal};
@@ -23,7 +21,10 @@ use crate::store::{Report, StoreHandle};
 
 use super::clock::Clock;
 use super::ending::{Ending, Told};
+use super::exchange::{Order, Requests};
 use super::link::{Command, Context, Event, Verdict};
+use super::machines::Machines;
+use super::processes::Processes;
 use super::{Exit, OnHangup, Pinned, ServeError, give_way};
 
 /// Where signals come from, whichever way.
@@ -33,6 +34,8 @@ pub(super) type SignalStream = Pin<Box<dyn Stream<Item = Signal> + Send>>;
 pub(super) struct Hooks {
     /// Called once, when clients may connect.
     pub(super) ready: Option<Box<dyn FnOnce() + Send>>,
+    /// How long runs may go on after a signal that asks for the end.
+    pub(super) drain: Duration,
     /// Called at each `SIGHUP`.
     pub(super) on_hangup: Option<OnHangup>,
 }
@@ -41,21 +44,24 @@ pub(super) struct Hooks {
 const STRETCH: u32 = 64;
 
 /// See the [module documentation](self).
-pub(super) struct Engine<R: Runtime> {
+pub(super) struct Engine<R: Runtime, M> {
     context: Context<R>,
     clock: Clock,
-    machines: Joined,
+    machines: M,
     store: StoreHandle,
     reports: Sender<Report>,
     stored: Option<Receiver<Report>>,
     hooks: Hooks,
     sockets: HashMap<ConnId, Sender<Command>>,
     upgrades: HashMap<ConnId, Sender<Verdict>>,
-    requests: HashMap<HttpId, Sender<HttpResponse>>,
+    requests: Requests,
     fetches: HashMap<FetchId, AbortHandle>,
-    /// The last number given to an HTTP request.
-    serial: u64,
+    processes: Processes,
+    /// What has happened while the machines' wishes were carried out.
+    late: VecDeque<gateway::Input>,
     ending: Ending,
+    /// How long runs may go on after a signal.
+    drain: Duration,
     /// The timer that is set, and for when.
     timer: Option<(Duration, Pinned<R::Sleep>)>,
 }
@@ -68,18 +74,18 @@ enum Woken {
     Timer,
 }
 
-impl<R: Runtime> Engine<R> {
+impl<R: Runtime, M: Machines> Engine<R, M> {
     pub(super) fn new(
         context: Context<R>,
-        settings: Settings,
-        seed: Seed,
+        make: impl FnOnce(Now) -> M,
         store: StoreHandle,
         hooks: Hooks,
     ) -> Self {
         let clock = Clock::start();
         let (reports, stored) = async_channel::unbounded();
         Self {
-            machines: Joined::new(settings, seed, clock.now()),
+            drain: hooks.drain,
+            machines: make(clock.now()),
             context,
             clock,
             store,
@@ -88,9 +94,10 @@ impl<R: Runtime> Engine<R> {
             hooks,
             sockets: HashMap::new(),
             upgrades: HashMap::new(),
-            requests: HashMap::new(),
+            requests: Requests::default(),
             fetches: HashMap::new(),
-            serial: 0,
+            processes: Processes::default(),
+            late: VecDeque::new(),
             ending: Ending::default(),
             timer: None,
         }
@@ -133,6 +140,7 @@ impl<R: Runtime> Engine<R> {
                 give_way().await;
             }
         };
+        self.processes.end();
         self.close_store(matches!(outcome, Ok(Exit::Forced))).await;
         outcome
     }
@@ -190,7 +198,8 @@ impl<R: Runtime> Engine<R> {
             }
             return;
         }
-        if let Told::Stop { reason, restart_expected } = self.ending.signalled(self.clock.now().mono, signal)
+        if let Told::Stop { reason, restart_expected } =
+            self.ending.signalled(self.clock.now().mono, signal, self.drain)
         {
             self.tell(Input::Gateway(gateway::Input::Stop { reason, restart_expected }));
         }
@@ -202,7 +211,7 @@ impl<R: Runtime> Engine<R> {
             Report::Loaded { id, result } => gateway::Input::Loaded { id, result },
         }));
         // Clients that come before the state is loaded are asked to come again; nobody is called for that.
-        if self.machines.gateway().phase() == Phase::Serving
+        if self.machines.phase() == Phase::Serving
             && let Some(ready) = self.hooks.ready.take()
         {
             ready();
@@ -211,11 +220,25 @@ impl<R: Runtime> Engine<R> {
 
     fn event(&mut self, event: Event) {
         match event {
-            Event::Http { request, answer } => {
-                self.serial += 1;
-                let id = HttpId(self.serial);
-                self.requests.insert(id, answer);
-                self.tell(Input::Gateway(gateway::Input::Http { id, request }));
+            Event::Http { id, request, desk } => {
+                self.requests.begin(id, desk);
+                self.tell(Input::Gateway(gateway::Input::Http { id, request: *request }));
+            }
+            Event::Body { id, body, share } => {
+                if self.requests.contains(id) {
+                    self.tell(Input::Gateway(gateway::Input::HttpBody { id, body }));
+                }
+                drop(share);
+            }
+            Event::Gone { id } => {
+                if self.requests.gone(id) {
+                    self.tell(Input::Gateway(gateway::Input::HttpGone { id }));
+                }
+            }
+            Event::Process { id, event } => {
+                if self.processes.moved(id, &event) {
+                    self.tell(Input::Gateway(gateway::Input::Process { id, event }));
+                }
             }
             Event::Upgrade { conn, peer, verdict, commands } => {
                 self.upgrades.insert(conn, verdict);
@@ -242,11 +265,15 @@ impl<R: Runtime> Engine<R> {
 
     /// Does what the machines want done.
     fn perform(&mut self) {
-        while let Some(output) = self.machines.poll_output() {
-            match output {
-                Output::Switchboard(output) => self.carry_out(output),
-                Output::Gateway(output) => self.attend_to(output),
+        loop {
+            while let Some(output) = self.machines.poll_output() {
+                match output {
+                    Output::Switchboard(output) => self.carry_out(output),
+                    Output::Gateway(output) => self.attend_to(output),
+                }
             }
+            let Some(input) = self.late.pop_front() else { return };
+            self.machines.handle(self.clock.now(), Input::Gateway(input));
         }
     }
 
@@ -283,11 +310,22 @@ impl<R: Runtime> Engine<R> {
 
     fn attend_to(&mut self, output: gateway::Output) {
         match output {
-            gateway::Output::Respond { id, response } => {
-                if let Some(waiting) = self.requests.remove(&id) {
-                    let _ = waiting.try_send(response);
+            gateway::Output::Respond { id, response } => self.requests.finish(id, Order::Respond(response)),
+            gateway::Output::ReadBody { id, limit } => self.requests.order(id, Order::ReadBody { limit }),
+            gateway::Output::RespondHead { id, head } => self.requests.order(id, Order::Head(head)),
+            gateway::Output::RespondChunk { id, chunk } => {
+                if !self.requests.chunk(id, chunk) {
+                    self.late.push_back(gateway::Input::HttpGone { id });
                 }
             }
+            gateway::Output::RespondEnd { id } => self.requests.finish(id, Order::End),
+            gateway::Output::Spawn { id, spec } => self.processes.spawn(&self.context, id, spec),
+            gateway::Output::WriteLine { id, line } => {
+                if let Some(event) = self.processes.write(id, line) {
+                    self.late.push_back(gateway::Input::Process { id, event });
+                }
+            }
+            gateway::Output::Kill { id } => self.processes.kill(id),
             gateway::Output::Fetch { id, request } => self.fetch(id, request),
             gateway::Output::AbortFetch { id } => {
                 if let Some(fetch) = self.fetches.remove(&id) {
@@ -297,17 +335,11 @@ impl<R: Runtime> Engine<R> {
             gateway::Output::Store(transaction) => self.store.write(transaction, &self.reports),
             gateway::Output::Load { id, query } => self.store.load(id, query, &self.reports),
             gateway::Output::Stopped => {
-                let broken = self.machines.gateway().phase() == Phase::Broken;
+                let broken = self.machines.phase() == Phase::Broken;
                 self.ending.stopped(self.clock.now().mono, broken);
             }
-            gateway::Output::Down(_)
-            | gateway::Output::ReadBody { .. }
-            | gateway::Output::RespondHead { .. }
-            | gateway::Output::RespondChunk { .. }
-            | gateway::Output::RespondEnd { .. }
-            | gateway::Output::Spawn { .. }
-            | gateway::Output::WriteLine { .. }
-            | gateway::Output::Kill { .. } => {}
+            // Both machines run here; what they tell each other stays between them.
+            gateway::Output::Down(_) => {}
         }
     }
 

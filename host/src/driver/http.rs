@@ -3,14 +3,16 @@
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use bytes::Bytes;
+use async_channel::Sender;
 use futures_util::future::{Either, select};
-use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderValue, ORIGIN};
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Incoming};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderValue, ORIGIN};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode, Version};
+use http_body_util::Full;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
@@ -23,7 +25,11 @@ use crate::net::patience::Patient;
 use crate::net::timer::HyperTimer;
 use crate::runtime::Runtime;
 
+use super::answer::{self, Answer, Content};
+use super::body::{self, Read};
+use super::exchange::{Asked, Order, next_order};
 use super::frames::Frames;
+use super::line::{Line, Watch};
 use super::link::{Admitted, Command, Context, Event, Place, Verdict};
 use super::socket;
 use super::upgrade::{Wish, wish};
@@ -31,61 +37,83 @@ use super::upgrade::{Wish, wish};
 /// How long a client may leave an answer unread.
 const WRITE_PATIENCE: Duration = Duration::from_secs(60);
 
-/// How much of a body that nobody wants is read before the answer, and for how long.
-const DRAIN_BYTES: usize = 1024 * 1024;
-const DRAIN_TIME: Duration = Duration::from_secs(1);
-
 /// hyper's read buffer: room for the largest head and some of what follows it.
 const BUFFER: usize = 32 * 1024;
 
-type Answer = Response<Full<Bytes>>;
-type Io<R> = FuturesIo<Patient<R, <R as Runtime>::Stream>>;
+type Io<R> = FuturesIo<Line<R>>;
 
 /// Serves one connection until it ends, is upgraded, or the gateway goes down.
 pub(super) async fn serve<R: Runtime>(context: Context<R>, place: Place, stream: R::Stream, addr: IpAddr) {
-    let io = FuturesIo::new(Patient::new(context.runtime.clone(), stream, WRITE_PATIENCE));
+    let line = Line::new(Patient::new(context.runtime.clone(), stream, WRITE_PATIENCE));
+    let runtime = context.runtime.clone();
     let closing = context.closing.clone();
-    let timer = HyperTimer::new(context.runtime.clone());
-    let shared = Arc::new(Client { context, addr: addr.to_canonical() });
+    let (cut, cuts) = async_channel::bounded(1);
+    let client = Client {
+        context,
+        addr: addr.to_canonical(),
+        line: line.clone(),
+        cut,
+        unread: AtomicBool::new(false),
+    };
+    let client = Arc::new(client);
+    let shared = Arc::clone(&client);
     let service = service_fn(move |request| {
         let client = Arc::clone(&shared);
         async move { Ok::<_, Infallible>(client.answer(request).await) }
     });
     let connection = http1::Builder::new()
-        .timer(timer)
+        .timer(HyperTimer::new(runtime.clone()))
         .header_read_timeout(Duration::from_millis(limits::HTTP_HEADER_MS))
         .max_header_size(usize::try_from(limits::HTTP_HEADER_BYTES).unwrap_or(usize::MAX))
         .max_buf_size(BUFFER)
         .half_close(true)
-        .serve_connection(io, service)
+        .serve_connection(FuturesIo::new(line.clone()), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
-    let outcome = match select(connection.as_mut(), std::pin::pin!(closing.recv())).await {
-        Either::Left((outcome, _)) => outcome,
-        Either::Right(_) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let served = async {
+        match select(connection.as_mut(), std::pin::pin!(closing.recv())).await {
+            Either::Left((outcome, _)) => outcome,
+            Either::Right(_) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         }
     };
-    if let Err(error) = outcome {
-        tracing::debug!(target: "gateway.http", peer = %addr, %error, "a connection ended badly");
+    match select(std::pin::pin!(served), std::pin::pin!(cuts.recv())).await {
+        Either::Left((Ok(()), _)) if client.unread.load(Ordering::Relaxed) => line.linger(&runtime).await,
+        Either::Left((Ok(()), _)) | Either::Right(_) => {}
+        Either::Left((Err(error), _)) => {
+            tracing::debug!(target: "gateway.http", peer = %addr, %error, "a connection ended badly");
+        }
     }
     drop(place);
 }
 
 /// One accepted connection and its client's address.
-struct Client<R> {
+struct Client<R: Runtime> {
     context: Context<R>,
     addr: IpAddr,
+    line: Line<R>,
+    /// Ends the connection at once.
+    cut: Sender<()>,
+    /// The client may still be sending what nobody reads.
+    unread: AtomicBool,
+}
+
+/// How a request is to be answered.
+enum Reply {
+    Whole(HttpResponse),
+    Stream(HttpResponse),
+    /// The client is gone: nobody reads what is said to it.
+    Nobody,
 }
 
 impl<R: Runtime> Client<R> {
-    async fn answer(&self, mut request: Request<Incoming>) -> Answer {
+    async fn answer(&self, mut request: Request<Incoming>) -> Answer<R> {
+        let refuse =
+            |reason| answer::whole(HttpResponse::text(400, reason).header("connection", "close"), false);
         if request.headers().get_all(HOST).iter().nth(1).is_some() {
-            return write(
-                HttpResponse::text(400, "more than one Host header").header("connection", "close"),
-                false,
-            );
+            return refuse("more than one Host header");
         }
         let has_body = !request.body().is_end_stream();
         match wish(&request, has_body) {
@@ -93,63 +121,137 @@ impl<R: Runtime> Client<R> {
                 let upgrade = hyper::upgrade::on(&mut request);
                 self.upgrade(&request, upgrade, &accept).await
             }
-            Wish::Wrong(reason) => {
-                write(HttpResponse::text(400, reason).header("connection", "close"), false)
-            }
+            Wish::Wrong(reason) => refuse(reason),
             wish @ (Wish::Plain | Wish::Unconnected) => self.plain(request, wish == Wish::Unconnected).await,
         }
     }
 
     /// A request that the gateway answers.
-    async fn plain(&self, request: Request<Incoming>, wants_websocket: bool) -> Answer {
+    async fn plain(&self, request: Request<Incoming>, wants_websocket: bool) -> Answer<R> {
         let (head, body) = request.into_parts();
-        let asked = HttpRequest {
+        let mut body = Some(body);
+        let (mut asked, desk) = Asked::new(self.context.clone(), self.cut.clone());
+        let is_old = head.version < Version::HTTP_11;
+        let mut watch = Watch::new(self.line.clone(), self.context.runtime.clone(), !is_old);
+        let request = Box::new(self.request(&head, wants_websocket));
+        let declared = request.content_length;
+        let told = self.context.events.send(Event::Http { id: asked.id(), request, desk }).await;
+        let reply = match told {
+            Ok(()) => self.converse(&mut asked, &mut watch, &mut body, declared).await,
+            Err(_) => Reply::Whole(answer::going_down()),
+        };
+        let head_only = head.method == Method::HEAD;
+        let (mut answer, gone) = match reply {
+            Reply::Whole(response) => (answer::whole(response, head_only), false),
+            Reply::Stream(start) => (answer::stream(start, head_only, is_old, asked, watch), false),
+            Reply::Nobody => {
+                asked.gone().await;
+                (answer::whole(HttpResponse::text(400, "the request broke off"), head_only), true)
+            }
+        };
+        let read = match body {
+            None => true,
+            Some(_) if gone || head.headers.contains_key(EXPECT) => false,
+            Some(body) => body::drain(&self.context.runtime, body).await,
+        };
+        if !read || gone {
+            self.unread.store(!gone, Ordering::Relaxed);
+            answer::close(&mut answer);
+        }
+        answer
+    }
+
+    /// Does what the engine wants with a request, until it is clear how it is answered. `body` is taken when all of
+    /// it was read.
+    async fn converse(
+        &self,
+        asked: &mut Asked<R>,
+        watch: &mut Watch<R>,
+        body: &mut Option<Incoming>,
+        declared: Option<u64>,
+    ) -> Reply {
+        let mut order = None;
+        loop {
+            let next = match order.take() {
+                Some(order) => Some(order),
+                None => match select(std::pin::pin!(next_order(asked)), &mut *watch).await {
+                    Either::Left((order, _)) => order,
+                    Either::Right(_) => return Reply::Nobody,
+                },
+            };
+            match next {
+                None => return Reply::Whole(answer::going_down()),
+                Some(Order::Respond(response)) => return Reply::Whole(response),
+                Some(Order::Head(head)) => return Reply::Stream(head),
+                Some(Order::Chunk(_) | Order::End) => {}
+                Some(Order::ReadBody { limit }) => match self.read(asked, body, declared, limit).await {
+                    Ok(next) => order = next,
+                    Err(reply) => return reply,
+                },
+            }
+        }
+    }
+
+    /// Reads the body and passes it on; an order that comes meanwhile ends the reading and is returned.
+    async fn read(
+        &self,
+        asked: &mut Asked<R>,
+        body: &mut Option<Incoming>,
+        declared: Option<u64>,
+        limit: usize,
+    ) -> Result<Option<Order>, Reply> {
+        let id = asked.id();
+        let mut share = self.context.bodies.share();
+        let read = match body {
+            None => Read::Done(Ok(bytes::Bytes::new())),
+            Some(incoming) => {
+                let reading = body::read(&self.context.runtime, incoming, declared, limit, &mut share);
+                match select(std::pin::pin!(next_order(asked)), std::pin::pin!(reading)).await {
+                    Either::Left((order, _)) => {
+                        return order.map(Some).ok_or_else(|| Reply::Whole(answer::going_down()));
+                    }
+                    Either::Right((read, _)) => read,
+                }
+            }
+        };
+        match read {
+            Read::Gone => Err(Reply::Nobody),
+            Read::Busy => {
+                // The gateway hears of it as of a client that is gone: it has nothing to do with this one.
+                let _ = self.context.events.send(Event::Gone { id }).await;
+                Err(Reply::Whole(answer::busy()))
+            }
+            Read::Done(result) => {
+                if result.is_ok() {
+                    *body = None;
+                }
+                let event = Event::Body { id, body: result, share };
+                match self.context.events.send(event).await {
+                    Ok(()) => Ok(None),
+                    Err(_) => Err(Reply::Whole(answer::going_down())),
+                }
+            }
+        }
+    }
+
+    /// The head, as the machines see it. hyper has bounded it.
+    fn request(&self, head: &Parts, wants_websocket: bool) -> HttpRequest {
+        let headers = head.headers.iter().map(|(name, value)| (name.as_str().to_owned(), lossy(value)));
+        HttpRequest {
             peer: self.peer(&head.headers, head.uri.authority().map(http::uri::Authority::as_str)),
             method: head.method.as_str().to_owned(),
             path: head.uri.path().to_owned(),
             query: head.uri.query().map(ToOwned::to_owned),
             authorization: text(&head.headers, &AUTHORIZATION),
-            headers: Vec::new(),
-            content_length: None,
+            headers: headers.collect(),
+            content_length: text(&head.headers, &CONTENT_LENGTH)
+                .and_then(|length| length.trim().parse().ok()),
             wants_websocket,
-        };
-        let (answer, answered) = async_channel::bounded(1);
-        let told = self.context.events.send(Event::Http { request: asked, answer }).await;
-        let response = match told {
-            Ok(()) => answered.recv().await.ok(),
-            Err(_) => None,
-        };
-        let mut response = write(response.unwrap_or_else(going_down), head.method == Method::HEAD);
-        let unwanted = head.headers.contains_key(EXPECT) || !self.drain(body).await;
-        if unwanted {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        response
-    }
-
-    /// Reads a body that nobody wants, so that its sender sees the answer. False when there is more of it.
-    async fn drain(&self, mut body: Incoming) -> bool {
-        let read = async {
-            let mut left = DRAIN_BYTES;
-            while let Some(frame) = body.frame().await {
-                let Ok(frame) = frame else { return false };
-                let size = frame.data_ref().map_or(0, Bytes::len);
-                match left.checked_sub(size) {
-                    Some(rest) => left = rest,
-                    None => return false,
-                }
-            }
-            true
-        };
-        let late = self.context.runtime.sleep_until(Instant::now() + DRAIN_TIME);
-        match select(std::pin::pin!(read), std::pin::pin!(late)).await {
-            Either::Left((all, _)) => all,
-            Either::Right(_) => false,
         }
     }
 
     /// A valid upgrade request: the switchboard decides.
-    async fn upgrade(&self, request: &Request<Incoming>, upgrade: OnUpgrade, accept: &str) -> Answer {
+    async fn upgrade(&self, request: &Request<Incoming>, upgrade: OnUpgrade, accept: &str) -> Answer<R> {
         let conn = self.context.name();
         let admitted = Admitted::new(conn, self.context.clone());
         let peer = self.peer(request.headers(), None);
@@ -164,11 +266,11 @@ impl<R: Runtime> Client<R> {
             Some(Verdict::Admitted) => {}
             Some(Verdict::Rejected(response)) => {
                 admitted.forget();
-                return write(response, false);
+                return answer::whole(response, false);
             }
             None => {
                 admitted.forget();
-                return write(going_down(), false);
+                return answer::whole(answer::going_down(), false);
             }
         }
         self.context.spawn(open::<R>(admitted, upgrade, orders));
@@ -177,8 +279,8 @@ impl<R: Runtime> Client<R> {
             .header("connection", "Upgrade")
             .header("upgrade", "websocket")
             .header("sec-websocket-accept", accept)
-            .body(Full::default())
-            .unwrap_or_default()
+            .body(Content::Whole(Full::default()))
+            .unwrap_or_else(|_| answer::whole(HttpResponse::text(500, "Internal Server Error"), false))
     }
 
     fn peer(&self, headers: &HeaderMap, authority: Option<&str>) -> Peer {
@@ -201,8 +303,9 @@ async fn open<R: Runtime>(
         Ok(Ok(parts)) => parts,
         Ok(Err(_)) | Err(_) => return admitted.closed().await,
     };
-    let frames = Frames::new(parts.io.into_inner().into_inner(), &parts.read_buf);
-    drop(parts.read_buf);
+    let Some((stream, ahead)) = parts.io.into_inner().take() else { return admitted.closed().await };
+    let frames = Frames::new(stream, &[&parts.read_buf[..], &ahead[..]].concat());
+    drop((parts.read_buf, ahead));
     socket::run(admitted, frames, orders).await;
 }
 
@@ -215,32 +318,11 @@ fn is_of_a_proxy(name: &str) -> bool {
 
 /// A header as text. What is no text is kept as far as it is, so that a header that is there is not missing.
 fn text(headers: &HeaderMap, name: &http::HeaderName) -> Option<String> {
-    headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+    headers.get(name).map(lossy)
 }
 
-/// What is answered when the engine is gone.
-fn going_down() -> HttpResponse {
-    HttpResponse::text(503, "The gateway is shutting down")
-        .header("retry-after", "1")
-        .header("connection", "close")
-}
-
-fn write(response: HttpResponse, head_only: bool) -> Answer {
-    let HttpResponse { status, headers, body } = response;
-    let mut builder = Response::builder().status(status);
-    for (name, value) in headers {
-        builder = builder.header(name, value);
-    }
-    if head_only {
-        builder = builder.header(CONTENT_LENGTH, body.len());
-    }
-    let body = if head_only { Bytes::new() } else { Bytes::from(body) };
-    builder.body(Full::new(body)).unwrap_or_else(|error| {
-        tracing::error!(target: "gateway.http", %error, status, "an answer could not be written");
-        let mut response = Response::new(Full::default());
-        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-        response
-    })
+fn lossy(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
 }
 
 #[cfg(test)]
@@ -264,18 +346,5 @@ mod tests {
         for name in ["host", "origin", "x-request-id", "user-agent", "x-forwarded"] {
             assert!(!is_of_a_proxy(name), "{name}");
         }
-    }
-
-    #[test]
-    fn an_answer_to_head_tells_the_length_and_has_no_body() {
-        let answer = write(HttpResponse::text(200, "tide"), true);
-        assert_eq!(answer.headers().get(CONTENT_LENGTH), Some(&HeaderValue::from_static("4")));
-        assert_eq!(answer.body().size_hint().exact(), Some(0));
-    }
-
-    #[test]
-    fn an_answer_that_cannot_be_written_is_a_500() {
-        let answer = write(HttpResponse::text(200, "").header("x-bad", "line\nbreak"), false);
-        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
     }
 }

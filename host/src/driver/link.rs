@@ -4,16 +4,23 @@ use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender, TrySendError};
+use bytes::Bytes;
 use futures_util::FutureExt;
+use futures_util::future::select;
 use telson_core::fetch::FetchEvent;
-use telson_core::http::{HttpRequest, HttpResponse};
+use telson_core::http::{BodyError, HttpRequest, HttpResponse};
 use telson_core::peer::Peer;
-use telson_core::{ConnId, FetchId, switchboard};
+use telson_core::process::ProcessEvent;
+use telson_core::{ConnId, FetchId, HttpId, ProcessId, switchboard};
 use telson_proto::CloseCode;
 
 use crate::runtime::Runtime;
+
+use super::body::{Budget, Share};
+use super::exchange::Desk;
 
 /// How many events may wait for the engine; a task with one more waits, and its client with it.
 const EVENTS: usize = 256;
@@ -23,10 +30,33 @@ const EVENTS: usize = 256;
 pub(super) enum Event {
     /// A plain HTTP request.
     Http {
+        /// Its name.
+        id: HttpId,
         /// The request.
-        request: HttpRequest,
-        /// Where the answer goes.
-        answer: Sender<HttpResponse>,
+        request: Box<HttpRequest>,
+        /// Where what is to be done with it goes.
+        desk: Desk,
+    },
+    /// The body of a request.
+    Body {
+        /// The request.
+        id: HttpId,
+        /// All of it.
+        body: Result<Bytes, BodyError>,
+        /// Its memory, counted until the machines have it.
+        share: Share,
+    },
+    /// The client of a request is gone.
+    Gone {
+        /// The request.
+        id: HttpId,
+    },
+    /// A process has moved.
+    Process {
+        /// The process.
+        id: ProcessId,
+        /// What became of it.
+        event: ProcessEvent,
     },
     /// A valid WebSocket upgrade request.
     Upgrade {
@@ -80,12 +110,32 @@ pub(super) struct Context<R> {
     pub(super) max_message: usize,
     /// Ends when the gateway goes down: nothing is ever sent.
     pub(super) closing: Receiver<Infallible>,
+    /// The memory of bodies that are being read.
+    pub(super) bodies: Budget,
     counters: Arc<Counters>,
+    /// Gone when the last task is: nothing is ever sent.
+    alive: Sender<Infallible>,
+}
+
+/// Keeps the tasks of connections going.
+pub(super) struct Guard {
+    closing: Sender<Infallible>,
+    over: Receiver<Infallible>,
+}
+
+impl Guard {
+    /// Ends the tasks, and gives them a moment to write what they still have.
+    pub(super) async fn end<R: Runtime>(self, runtime: &R, patience: Duration) {
+        drop(self.closing);
+        let late = runtime.sleep_until(Instant::now() + patience);
+        let _ = select(std::pin::pin!(self.over.recv()), std::pin::pin!(late)).await;
+    }
 }
 
 #[derive(Default)]
 struct Counters {
     conns: AtomicU64,
+    requests: AtomicU64,
     open: AtomicUsize,
 }
 
@@ -96,22 +146,32 @@ impl<R: Runtime> Clone for Context<R> {
             events: self.events.clone(),
             max_message: self.max_message,
             closing: self.closing.clone(),
+            bodies: self.bodies.clone(),
             counters: Arc::clone(&self.counters),
+            alive: self.alive.clone(),
         }
     }
 }
 
 impl<R: Runtime> Context<R> {
     /// A context, the engine's end of the events, and the guard whose drop ends the tasks.
-    pub(super) fn new(runtime: R, max_message: usize) -> (Self, Receiver<Event>, Sender<Infallible>) {
+    pub(super) fn new(runtime: R, max_message: usize) -> (Self, Receiver<Event>, Guard) {
         let (events, engine) = async_channel::bounded(EVENTS);
         let (guard, closing) = async_channel::bounded(1);
-        (Self { runtime, events, max_message, closing, counters: Arc::default() }, engine, guard)
+        let (alive, over) = async_channel::bounded(1);
+        let guard = Guard { closing: guard, over };
+        let (bodies, counters) = (Budget::default(), Arc::default());
+        (Self { runtime, events, max_message, closing, bodies, counters, alive }, engine, guard)
     }
 
     /// A name for a connection, never used before in this process.
     pub(super) fn name(&self) -> ConnId {
         ConnId(self.counters.conns.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// A name for an HTTP request, never used before in this process.
+    pub(super) fn name_request(&self) -> HttpId {
+        HttpId(self.counters.requests.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     /// A place among the HTTP connections, or none when `most` are open.

@@ -4,14 +4,21 @@
 //! outbound requests tell it what happened; it asks the machines what is to be done and passes that on. What a
 //! client can fill is bounded: a connection whose events the engine has not taken yet is not read from.
 
+mod answer;
+mod body;
 mod clock;
 mod ending;
 mod engine;
+mod exchange;
 mod frames;
 mod http;
+mod line;
+mod lines;
 mod link;
 mod listen;
+mod machines;
 mod outgoing;
+mod processes;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -20,16 +27,21 @@ mod upgrade;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::time::Duration;
 
 use async_channel::Receiver;
-use telson_core::Seed;
 use telson_core::settings::Settings;
+use telson_core::{Joined, Now, Seed};
 
 use crate::runtime::{Runtime, Signal};
 use crate::store::StoreHandle;
 
 use engine::Engine;
 use link::Context;
+pub use machines::Machines;
+
+/// How long answers that are under way may take once everything else has ended.
+const LAST_WORDS: Duration = Duration::from_millis(250);
 
 /// What a gateway is started with.
 pub struct ServeOptions {
@@ -104,6 +116,18 @@ pub enum ServeError {
 /// # Errors
 /// See [`ServeError`]. Nothing is left running in any case.
 pub async fn serve<R: Runtime>(runtime: R, options: ServeOptions) -> Result<Exit, ServeError> {
+    serve_with(runtime, options, Joined::new).await
+}
+
+/// The same with machines of another make.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_with<R: Runtime, M: Machines>(
+    runtime: R,
+    options: ServeOptions,
+    make: impl FnOnce(Settings, Seed, Now) -> M,
+) -> Result<Exit, ServeError> {
     let ServeOptions { settings, listeners, store, seed, signals, on_ready, on_hangup } = options;
     let signals: engine::SignalStream = match signals {
         Signals::Process => Box::pin(runtime.signals().map_err(ServeError::Signals)?),
@@ -112,7 +136,7 @@ pub async fn serve<R: Runtime>(runtime: R, options: ServeOptions) -> Result<Exit
     listen::raise_file_limit();
     let sockets = listen::bind(&runtime, &listeners)?;
     let max_message = settings.limits.v3.max_payload.max(settings.limits.v4.max_payload);
-    let (context, events, guard) = Context::new(runtime, max_message);
+    let (context, events, guard) = Context::new(runtime.clone(), max_message);
     let bound: Vec<SocketAddr> = sockets.iter().map(|(addr, _)| *addr).collect();
     for (addr, socket) in sockets {
         context.spawn(listen::accept(context.clone(), addr, socket));
@@ -123,9 +147,12 @@ pub async fn serve<R: Runtime>(runtime: R, options: ServeOptions) -> Result<Exit
             on_ready(&bound);
         }
     });
-    let engine = Engine::new(context, settings, seed, store, engine::Hooks { ready: Some(ready), on_hangup });
+    let hooks = engine::Hooks { ready: Some(ready), drain: settings.drain, on_hangup };
+    let engine = Engine::new(context, |now| make(settings, seed, now), store, hooks);
     let exit = engine.run(events, signals).await;
-    drop(guard);
+    if !matches!(exit, Ok(Exit::Forced)) {
+        guard.end(&runtime, LAST_WORDS).await;
+    }
     exit
 }
 

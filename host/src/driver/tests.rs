@@ -23,7 +23,7 @@ use crate::runtime::{BoxFuture, Process, Program, Runtime, Signal};
 
 /// Runs each task at once, as far as it goes, and keeps the rest; its timers are always over.
 #[derive(Clone, Default)]
-struct Nowhere(Arc<Mutex<Vec<BoxFuture<'static, ()>>>>);
+pub(super) struct Nowhere(Arc<Mutex<Vec<BoxFuture<'static, ()>>>>);
 
 impl Nowhere {
     /// Goes on with the tasks that were kept.

@@ -13,12 +13,13 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use smol_hyper::rt::FuturesIo;
-use telson_core::fetch::{FetchError, FetchEvent, FetchRequest};
+use telson_core::fetch::{FetchError, FetchEvent, FetchRequest, Reach};
+use telson_core::guard::{Forbidden, judge_url};
 use url::{Host, Url};
 
 use crate::runtime::Runtime;
 
-use super::dial::dial;
+use super::dial::{dial, dial_public};
 use super::tls::{self, Stream};
 
 /// Sends a request and tells what becomes of it. `tell` returns false when nobody listens any more.
@@ -45,11 +46,11 @@ where
     R: Runtime,
     F: Future<Output = bool>,
 {
-    let (head_timeout, idle_timeout) = (request.head_timeout, request.idle_timeout);
-    let target = Target::of(&request.url)?;
+    let (head_timeout, idle_timeout, reach) = (request.head_timeout, request.idle_timeout, request.reach);
+    let target = Target::of(&request.url, reach)?;
     let request = build(request, &target)?;
     let began = Instant::now();
-    let stream = within(runtime, began, head_timeout, connect(runtime, &target)).await?;
+    let stream = within(runtime, began, head_timeout, connect(runtime, &target, reach)).await?;
     let (mut sender, connection) = http1::handshake(FuturesIo::new(stream)).await.map_err(broken)?;
     let mut connection = std::pin::pin!(connection);
     let answer = beside(connection.as_mut(), sender.send_request(request));
@@ -135,11 +136,19 @@ struct Target {
 }
 
 impl Target {
-    fn of(url: &str) -> Result<Self, FetchError> {
+    fn of(url: &str, reach: Reach) -> Result<Self, FetchError> {
         let refuse = |reason: &str| {
             FetchError::Url(format!("the URL {reason}; expected http://host/path or https://host/path"))
         };
+        let forbid = |forbidden: Forbidden| FetchError::Forbidden(forbidden.to_string());
+        if reach == Reach::Public {
+            judge_url(url).map_err(forbid)?;
+        }
         let url = Url::parse(url).map_err(|error| refuse(&format!("is unusable ({error})")))?;
+        if reach == Reach::Public {
+            // What the parser makes of it counts, whatever it looked like.
+            judge_url(url.as_str()).map_err(forbid)?;
+        }
         let secure = match url.scheme() {
             "https" => true,
             "http" => false,
@@ -184,12 +193,22 @@ fn build(request: FetchRequest, target: &Target) -> Result<http::Request<Full<By
     built.body(Full::new(request.body)).map_err(|error| FetchError::Url(error.to_string()))
 }
 
-async fn connect<R: Runtime>(runtime: &R, target: &Target) -> Result<Stream<R::Stream>, FetchError> {
+async fn connect<R: Runtime>(
+    runtime: &R,
+    target: &Target,
+    reach: Reach,
+) -> Result<Stream<R::Stream>, FetchError> {
     let refuse = |error: std::io::Error| FetchError::Connect {
         host: target.authority.clone(),
         reason: error.to_string(),
     };
-    let stream = dial(runtime, &target.host, target.port).await.map_err(refuse)?;
+    let stream = match reach {
+        Reach::Anywhere => dial(runtime, &target.host, target.port).await.map_err(refuse)?,
+        Reach::Public => dial_public(runtime, &target.host, target.port)
+            .await
+            .map_err(refuse)?
+            .map_err(|forbidden| FetchError::Forbidden(forbidden.to_string()))?,
+    };
     if target.secure {
         tls::connect(stream, &target.host).await.map_err(refuse)
     } else {
@@ -215,10 +234,10 @@ mod tests {
 
     #[test]
     fn a_url_says_where_a_request_goes() {
-        let target = Target::of("https://models.example/v1/chat?x=1#part").unwrap();
+        let target = Target::of("https://models.example/v1/chat?x=1#part", Reach::Anywhere).unwrap();
         assert_eq!((target.host.as_str(), target.port, target.secure), ("models.example", 443, true));
         assert_eq!((target.authority.as_str(), target.path.as_str()), ("models.example", "/v1/chat?x=1"));
-        let target = Target::of("http://[::1]:8080").unwrap();
+        let target = Target::of("http://[::1]:8080", Reach::Anywhere).unwrap();
         assert_eq!((target.host.as_str(), target.port, target.secure), ("::1", 8080, false));
         assert_eq!((target.authority.as_str(), target.path.as_str()), ("[::1]:8080", "/"));
     }
@@ -227,15 +246,25 @@ mod tests {
     fn a_url_that_leads_nowhere_is_refused_with_the_reason() {
         for (url, word) in [("ftp://host/", "scheme ftp"), ("nonsense", "unusable"), ("http://", "unusable")]
         {
-            let error = Target::of(url).unwrap_err().to_string();
+            let error = Target::of(url, Reach::Anywhere).unwrap_err().to_string();
             assert!(error.contains(word) && error.contains("expected http"), "{url}: {error}");
         }
     }
 
     #[test]
+    fn a_guarded_request_is_judged_as_it_is_written_and_as_it_is_read() {
+        let full_width = "http://\u{ff11}27.0.0.1/";
+        for url in ["http://localhost/", "http://127.1/", "http://[::ffff:10.0.0.1]/", full_width] {
+            assert!(matches!(Target::of(url, Reach::Public), Err(FetchError::Forbidden(_))), "{url}");
+            assert!(Target::of(url, Reach::Anywhere).is_ok(), "{url}");
+        }
+        assert!(Target::of("https://example.org/", Reach::Public).is_ok());
+    }
+
+    #[test]
     fn a_header_that_cannot_be_sent_is_named_without_its_value() {
         let request = FetchRequest {
-            reach: telson_core::fetch::Reach::Anywhere,
+            reach: Reach::Anywhere,
             method: "POST",
             url: "http://host/".to_owned(),
             headers: vec![("authorization".to_owned(), "Bearer tide\nmoon".to_owned())],
@@ -243,7 +272,7 @@ mod tests {
             head_timeout: Duration::ZERO,
             idle_timeout: Duration::ZERO,
         };
-        let target = Target::of(&request.url).unwrap();
+        let target = Target::of(&request.url, Reach::Anywhere).unwrap();
         let error = build(request, &target).unwrap_err().to_string();
         assert!(error.contains("authorization") && !error.contains("tide"), "{error}");
     }

@@ -63,6 +63,23 @@ fn apply(connection: &Connection, op: &Op) -> rusqlite::Result<()> {
             side::put_away(connection, session.as_str())?;
             run("UPDATE transcripts SET archived_at = ?2 WHERE session = ?1", params![session.as_str(), at])
         }
+        Op::CutTranscript { session, from, archive, at } => {
+            let (session, archive) = (session.as_str(), archive.as_str());
+            run(
+                "INSERT INTO transcripts (session, seq, id, archived_at)
+                 SELECT ?2, seq, id, ?4 FROM entries WHERE session = ?1 AND seq < ?3 ORDER BY seq DESC LIMIT 1",
+                params![session, archive, from, at],
+            )?;
+            run(
+                "UPDATE entries SET session = ?2 WHERE session = ?1 AND seq < ?3",
+                params![session, archive, from],
+            )?;
+            run(
+                "UPDATE entries SET parent = NULL WHERE session = ?1 AND parent IS NOT NULL
+                 AND parent NOT IN (SELECT id FROM entries WHERE session = ?1)",
+                params![session],
+            )
+        }
         Op::DeleteTranscript(session) => {
             side::put_away(connection, session.as_str())?;
             run("DELETE FROM entries WHERE session = ?1", params![session.as_str()])?;

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use telson_core::fetch::{FetchError, FetchEvent, FetchRequest};
+use telson_core::fetch::{FetchError, FetchEvent, FetchRequest, Reach};
 use telson_host::net::fetch::fetch;
 use telson_host::runtime::Runtime;
 
@@ -32,7 +32,7 @@ fn read_request(stream: &mut TcpStream, body: usize) -> String {
 
 fn post(url: String) -> FetchRequest {
     FetchRequest {
-        reach: telson_core::fetch::Reach::Anywhere,
+        reach: Reach::Anywhere,
         method: "POST",
         url,
         headers: vec![("authorization".to_owned(), "Bearer key".to_owned())],
@@ -133,4 +133,42 @@ pub fn a_server_without_tls_is_no_https_server<R: Runtime>(runtime: &R) {
     });
     let events = outcome(runtime, post(format!("https://{addr}/")));
     assert!(matches!(&events[..], [FetchEvent::Failed(FetchError::Connect { .. })]), "{events:?}");
+}
+
+pub fn a_guarded_request_goes_nowhere_near<R: Runtime>(runtime: &R) {
+    // A connection that is made shows in the listener's queue.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    for host in [
+        "localhost",
+        "LOCALHOST.",
+        "127.0.0.1",
+        "127.1",
+        "0x7f.1",
+        "[::ffff:127.0.0.1]",
+        "[::1]",
+        "[::ffff:10.0.0.1]",
+    ] {
+        let request = FetchRequest { reach: Reach::Public, ..post(format!("http://{host}:{port}/")) };
+        let events = outcome(runtime, request);
+        let [FetchEvent::Failed(FetchError::Forbidden(text))] = &events[..] else {
+            panic!("{host}: {events:?}")
+        };
+        assert!(text.contains("public internet address") || text.contains("odd spelling"), "{text}");
+    }
+    assert!(listener.accept().is_err(), "somebody has called");
+}
+
+pub fn a_redirect_is_told_and_not_followed<R: Runtime>(runtime: &R) {
+    let addr = server(|mut stream| {
+        read_request(&mut stream, 4);
+        let head = "HTTP/1.1 302 Found\r\nlocation: http://10.0.0.1/\r\ncontent-length: 0\r\n\r\n";
+        stream.write_all(head.as_bytes()).unwrap();
+    });
+    let events = outcome(runtime, post(format!("http://{addr}/")));
+    let [FetchEvent::Head { status: 302, headers }, FetchEvent::End] = &events[..] else {
+        panic!("{events:?}")
+    };
+    assert!(headers.contains(&("location".to_owned(), "http://10.0.0.1/".to_owned())), "{headers:?}");
 }

@@ -3,6 +3,7 @@
 //! Each runtime's test file runs [`stories!`] with a function that makes its adapter.
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod bodies;
 pub mod calling;
 pub mod client;
 pub mod fetching;
@@ -10,7 +11,10 @@ pub mod gateway;
 pub mod http;
 pub mod life;
 pub mod processes;
+pub mod programs;
 pub mod socket;
+pub mod stage;
+pub mod streams;
 pub mod talk;
 
 use std::net::SocketAddr;
@@ -28,6 +32,41 @@ macro_rules! stories {
                 malformed_requests_harm_nobody,
                 a_head_that_is_too_large_is_a_431,
                 clients_that_dawdle_keep_nobody_waiting,
+            }
+            bodies {
+                a_head_comes_whole,
+                a_body_comes_whole_and_the_connection_goes_on,
+                a_client_that_asks_first_is_told_to_go_on,
+                a_body_that_is_declared_too_large_is_refused_while_it_is_sent,
+                a_body_that_grows_too_large_is_refused_while_it_is_sent,
+                a_body_of_which_nothing_more_comes_is_given_up,
+                what_is_no_body_is_told_so,
+                all_bodies_together_are_bounded,
+            }
+            streams {
+                pieces_arrive_one_by_one_and_the_connection_goes_on,
+                requests_sent_at_once_are_answered_in_order,
+                an_old_client_reads_to_the_end_of_the_connection,
+                head_gets_the_head_of_a_stream,
+                a_client_that_reads_nothing_is_given_up,
+                a_client_that_leaves_while_it_sends_is_gone_once,
+                a_client_that_leaves_while_it_waits_is_gone_once,
+                a_client_that_leaves_its_stream_is_gone_once,
+                a_client_that_sends_nothing_more_still_gets_its_answer,
+                a_client_that_has_its_answer_is_not_gone,
+                last_words_are_heard_before_the_end,
+                a_stream_that_the_end_cuts_off_does_not_look_whole,
+            }
+            programs {
+                lines_go_in_and_come_back,
+                everything_written_comes_before_the_end,
+                a_program_that_is_missing_is_named,
+                a_process_knows_no_more_than_it_is_told,
+                a_killed_process_takes_its_children_with_it_and_says_nothing,
+                no_process_outlives_the_gateway,
+                a_process_that_ends_leaves_no_children,
+                a_line_without_end_ends_the_process,
+                a_process_that_does_not_read_is_ended,
             }
             socket {
                 the_challenge_comes_and_pings_are_answered,
@@ -61,6 +100,8 @@ macro_rules! stories {
                 silence_is_a_timeout,
                 nobody_there_is_told_with_the_host,
                 a_server_without_tls_is_no_https_server,
+                a_guarded_request_goes_nowhere_near,
+                a_redirect_is_told_and_not_followed,
             }
             processes {
                 a_process_reads_writes_and_ends,

@@ -11,6 +11,7 @@ fn program(script: &str) -> Program {
         path: "/bin/sh".into(),
         args: vec!["-c".into(), script.into()],
         env: vec![("WORD".into(), "tide".into())],
+        cwd: None,
     }
 }
 

@@ -7,6 +7,7 @@ use telson_core::store::StoreError;
 use crate::clients::Who;
 use crate::dice::Dice;
 use crate::world::Event;
+use crate::world::web::{Sends, Visit};
 
 use super::{BUSY, Campaign};
 
@@ -115,9 +116,25 @@ impl Campaign {
             }
             Fate::Resume(who) => self.world.stall(who, false),
             Fate::Probe => {
-                let path = *self.world.dice.pick(&["/healthz", "/readyz", "/", "//x", "/startupz"]);
-                self.world.http(path);
+                let visit = self.any_visit();
+                self.world.visit(visit);
             }
+        }
+    }
+
+    /// A request of somebody without a token, who may send what he likes and leave when he likes.
+    fn any_visit(&mut self) -> Visit {
+        let dice = &mut self.world.dice;
+        let path = *dice.pick(&["/healthz", "/readyz", "/", "//x", "/startupz", "/v1/models"]);
+        let visit = match dice.chance(40) {
+            true => Visit::post(path, "x".repeat(usize::try_from(dice.below(5_000)).unwrap())),
+            false => Visit::get(path),
+        };
+        let sends = *dice.pick(&[Sends::Whole, Sends::Stalls, Sends::BreaksOff, Sends::Nonsense]);
+        match dice.below(4) {
+            steps @ 0..2 => visit.that(sends).leaving_after(u32::try_from(steps).unwrap()),
+            2 => visit.that(sends).with_token("a guess"),
+            _ => visit.that(sends),
         }
     }
 

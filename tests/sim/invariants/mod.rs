@@ -219,8 +219,9 @@ impl Watch {
         self.http.insert(id);
     }
 
-    pub(crate) fn responded(&mut self, id: HttpId) -> Checked {
-        if self.http.remove(&id) { Ok(()) } else { Err(format!("HTTP request {id} is answered twice")) }
+    /// An HTTP request is answered, or its client is gone: nothing is owed to it.
+    pub(crate) fn http_over(&mut self, id: HttpId) {
+        self.http.remove(&id);
     }
 
     /// What is still owed, in words; nothing when the world may end.

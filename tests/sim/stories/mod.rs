@@ -2,6 +2,7 @@
 
 mod connections;
 mod crashes;
+mod effects;
 mod runs;
 
 use std::time::Duration;

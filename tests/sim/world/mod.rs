@@ -6,14 +6,16 @@
 pub(crate) mod link;
 mod network;
 mod perform;
+pub(crate) mod programs;
 pub(crate) mod verbs;
+pub(crate) mod web;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use telson_core::auth::Secret;
 use telson_core::settings::{AuthMode, ModelRef, ModelSettings, ProviderSettings, Settings};
-use telson_core::{ConnId, FetchId, Input, Joined, Now, Seed, gateway};
+use telson_core::{ConnId, FetchId, HttpId, Input, Joined, Now, ProcessId, Seed, gateway};
 
 use crate::clients::{Client, Reader, Who};
 use crate::dice::Dice;
@@ -23,6 +25,8 @@ use crate::store::Disk;
 use crate::trace::Trace;
 
 use link::Link;
+use programs::Programs;
+use web::Web;
 
 /// The gateway's shared token.
 pub(crate) const TOKEN: &str = "the token of this world";
@@ -56,6 +60,12 @@ pub(crate) enum Event {
     Answer(u64),
     /// An outbound request moves.
     Fetch(u64, FetchId),
+    /// The body of an HTTP request is here, of which so many bytes are wanted.
+    Body(u64, HttpId, usize),
+    /// The gateway learns that an HTTP client has left.
+    Left(u64, HttpId),
+    /// A process has done something.
+    Process(u64, ProcessId),
     /// A client comes back.
     Return(Who),
     /// A client has something to do; left to who drives the world.
@@ -87,6 +97,8 @@ pub(crate) struct World {
     pub(crate) settings: Settings,
     pub(crate) disk: Disk,
     pub(crate) provider: Provider,
+    pub(crate) programs: Programs,
+    web: Web,
     pub(crate) clients: Vec<Client>,
     pub(crate) watch: Watch,
     /// Virtual time.
@@ -132,6 +144,8 @@ impl World {
             settings,
             disk: Disk::default(),
             provider: Provider::default(),
+            programs: Programs::default(),
+            web: Web::default(),
             clients: Vec::new(),
             watch: Watch::default(),
             time: Duration::ZERO,
@@ -217,6 +231,8 @@ impl World {
         self.wake = None;
         self.disk.crash();
         self.provider.crash();
+        self.programs.crash();
+        self.web.crash();
         self.watch.process_ended();
         for (conn, link) in std::mem::take(&mut self.links) {
             self.client_lost(link.who, conn);
@@ -288,6 +304,9 @@ impl World {
             Event::Report(life) => self.disk_reports(life),
             Event::Answer(life) => self.disk_answers(life),
             Event::Fetch(life, id) => self.fetch_moves(life, id),
+            Event::Body(life, id, limit) => self.body_arrives(life, id, limit),
+            Event::Left(life, id) => self.has_left(life, id),
+            Event::Process(life, id) => self.process_moves(life, id),
             Event::Return(who) => self.open(who),
             Event::Act(who) => return Turn::Act(who),
             Event::Fate(number) => return Turn::Fate(number),

@@ -7,10 +7,11 @@ use telson_core::{ConnId, FetchId, Input, Output, gateway, switchboard};
 use crate::clients::End;
 
 use super::link::Down;
+use super::web::Step;
 use super::{Event, World};
 
 impl World {
-    pub(super) fn perform(&mut self, output: Output) {
+    pub(crate) fn perform(&mut self, output: Output) {
         match output {
             Output::Switchboard(output) => self.perform_socket(output),
             Output::Gateway(output) => self.perform_effect(output),
@@ -91,21 +92,14 @@ impl World {
         let life = self.life;
         match output {
             O::Down(down) => self.violated(&format!("a message between the machines leaked: {down:?}")),
-            O::Respond { id, response } => {
-                self.trace.note(self.time, format!("<- respond {id} {response:?}"));
-                if let Err(broken) = self.watch.responded(id) {
-                    self.violated(&broken);
-                }
-            }
-            O::ReadBody { id, .. } => {
-                self.tell(Input::Gateway(gateway::Input::HttpBody { id, body: Ok(bytes::Bytes::new()) }));
-            }
-            O::RespondHead { .. }
-            | O::RespondChunk { .. }
-            | O::RespondEnd { .. }
-            | O::Spawn { .. }
-            | O::WriteLine { .. }
-            | O::Kill { .. } => self.violated("an effect that no story of this world asks for"),
+            O::Respond { id, response } => self.perform_http(id, Step::Whole(response), 0),
+            O::ReadBody { id, limit } => self.perform_http(id, Step::ReadBody, limit),
+            O::RespondHead { id, head } => self.perform_http(id, Step::Head(head), 0),
+            O::RespondChunk { id, chunk } => self.perform_http(id, Step::Chunk(chunk), 0),
+            O::RespondEnd { id } => self.perform_http(id, Step::End, 0),
+            O::Spawn { id, spec } => self.spawn(id, &spec),
+            O::WriteLine { id, line } => self.write_line(id, &line),
+            O::Kill { id } => self.kill(id),
             O::Fetch { id, request } => self.perform_fetch(life, id, &request),
             O::AbortFetch { id } => {
                 self.trace.note(self.time, format!("<- abort fetch {id}"));

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use telson_core::http::HttpRequest;
-use telson_core::peer::Peer;
-use telson_core::{HttpId, Input, gateway};
+use telson_core::{Input, gateway};
 
 use crate::clients::{Answer, Asked, Client, Heard, Profile, Tongue, Who, request};
 use crate::store::text_of;
 
 use super::link::{Means, Message};
+use super::web::Visit;
 use super::{PATIENCE, TOKEN, World};
 
 /// A run as its asker knows it: by its id.
@@ -180,23 +179,7 @@ impl World {
 
     /// Somebody on this host asks for a page.
     pub(crate) fn http(&mut self, path: &str) {
-        self.serial += 1;
-        let id = HttpId(self.serial);
-        let peer = Peer::at([127, 0, 0, 1].into());
-        let request = HttpRequest {
-            peer,
-            method: "GET".to_owned(),
-            path: path.to_owned(),
-            authorization: None,
-            query: None,
-            headers: Vec::new(),
-            content_length: None,
-            wants_websocket: false,
-        };
-        if self.is_up() {
-            self.watch.http_asked(id);
-        }
-        self.tell(Input::Gateway(gateway::Input::Http { id, request }));
+        self.visit(Visit::get(path));
     }
 
     /// Waits until nothing is owed to anybody any more.

@@ -59,13 +59,29 @@ const METHOD_CELLS: &[(&str, Cell, Cell)] = &[
     ("sessions.subscribe", Cell::Unknown, READ),
     ("sessions.patch", ADMIN, Cell::Operator),
     ("sessions.reset", ADMIN, ADMIN),
-    ("sessions.delete", ADMIN, ADMIN),
     ("sessions.search", Cell::Unknown, READ),
     ("sessions.usage", Cell::Unknown, READ),
     ("sessions.usage.timeseries", Cell::Unknown, READ),
     ("sessions.usage.logs", Cell::Unknown, READ),
     ("usage.cost", READ, READ),
     ("usage.status", READ, READ),
+    ("sessions.delete", ADMIN, WRITE),
+    ("sessions.compact", ADMIN, ADMIN),
+    ("sessions.create", Cell::Unknown, WRITE),
+    ("sessions.send", Cell::Unknown, WRITE),
+    ("sessions.steer", Cell::Unknown, WRITE),
+    ("sessions.abort", Cell::Unknown, WRITE),
+    ("sessions.describe", Cell::Unknown, READ),
+    ("sessions.get", Cell::Unknown, READ),
+    ("sessions.messages.subscribe", Cell::Unknown, READ),
+    ("sessions.messages.unsubscribe", Cell::Unknown, READ),
+    ("sessions.patchMany", Cell::Unknown, Cell::Operator),
+    ("sessions.fork", Cell::Unknown, WRITE),
+    ("sessions.rewind", Cell::Unknown, ADMIN),
+    ("sessions.branches.list", Cell::Unknown, READ),
+    ("sessions.branches.switch", Cell::Unknown, ADMIN),
+    ("chat.metadata", Cell::Unknown, READ),
+    ("chat.message.get", Cell::Unknown, READ),
     ("device.pair.list", PAIRING, PAIRING),
     // Not ours: what does not exist asks for admin.
     ("connect", Cell::Unknown, Cell::Unknown),
@@ -82,17 +98,21 @@ fn effect_cells() -> Vec<(Effect, Scope, Scope)> {
         (Effect::PatchSession { session: session(), light: true }, Scope::Admin, Scope::Write),
         (Effect::PatchSession { session: session(), light: false }, Scope::Admin, Scope::Admin),
         (Effect::EndSession { session: session() }, Scope::Admin, Scope::Admin),
+        (Effect::EndArchived { session: session() }, Scope::Admin, Scope::Write),
+        (Effect::CreateSession { session: session(), heavy: false }, Scope::Admin, Scope::Write),
+        (Effect::CreateSession { session: session(), heavy: true }, Scope::Admin, Scope::Admin),
+        (Effect::RewindSession { session: session() }, Scope::Admin, Scope::Admin),
         (Effect::ReadSessions, Scope::Read, Scope::Read),
         (Effect::PostSystemEvent, Scope::Admin, Scope::Admin),
         (Effect::SwitchTalkMode, Scope::Write, Scope::Talk),
         (Effect::SeeDevices, Scope::Pairing, Scope::Pairing),
         (Effect::SeeConfig, Scope::Admin, Scope::Read),
     ];
-    let mut seen = [false; 10];
+    let mut seen = [false; 13];
     for (effect, ..) in &all {
         seen[place(effect)] = true;
     }
-    assert_eq!(seen, [true; 10], "every effect has a cell");
+    assert_eq!(seen, [true; 13], "every effect has a cell");
     all.into()
 }
 
@@ -109,6 +129,9 @@ fn place(effect: &Effect) -> usize {
         Effect::SwitchTalkMode => 7,
         Effect::SeeDevices => 8,
         Effect::SeeConfig => 9,
+        Effect::EndArchived { .. } => 10,
+        Effect::CreateSession { .. } => 11,
+        Effect::RewindSession { .. } => 12,
     }
 }
 

@@ -204,6 +204,15 @@ impl World {
             Op::ArchiveTranscript { session, .. } | Op::DeleteTranscript(session) => {
                 self.lines.remove(&session);
             }
+            Op::CutTranscript { session, from, .. } => {
+                if let Some(entries) = self.lines.get_mut(&session) {
+                    entries.retain(|entry| entry.seq >= from);
+                    let kept: Vec<String> = entries.iter().map(|entry| entry.id.clone()).collect();
+                    for entry in entries {
+                        entry.parent = entry.parent.take().filter(|parent| kept.contains(parent));
+                    }
+                }
+            }
             _ => {}
         }
     }

@@ -1,4 +1,4 @@
-//! The npm packages of `tests/interop/package.json`, in their cache outside the tree.
+//! The npm and Python packages of `tests/interop`, in their caches outside the tree.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -27,9 +27,20 @@ pub fn node(script: &Path) -> Command {
     command
 }
 
+/// A command that runs this script of `tests/interop` with the Python packages at hand.
+pub fn python(script: &Path) -> Command {
+    let mut command = Command::new(cache("requirements.txt").join("venv/bin/python"));
+    command.arg(script);
+    command
+}
+
 fn home() -> PathBuf {
-    let wanted =
-        std::fs::read(workspace().join("tests/interop/package.json")).expect("package.json is there");
+    cache("package.json")
+}
+
+/// Where what this list names is installed.
+fn cache(list: &str) -> PathBuf {
+    let wanted = std::fs::read(workspace().join("tests/interop").join(list)).expect("the list is there");
     let mut hash = String::new();
     for byte in Sha256::digest(&wanted).iter().take(8) {
         write!(hash, "{byte:02x}").expect("a string takes everything");
@@ -39,6 +50,6 @@ fn home() -> PathBuf {
         .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
         .expect("HOME is set");
     let home = cache.join("telson/interop").join(hash);
-    assert!(home.join("installed").exists(), "the npm packages are missing; run scripts/interop-setup");
+    assert!(home.join("installed").exists(), "the packages of {list} are missing; run scripts/interop-setup");
     home
 }
