@@ -61,6 +61,7 @@ pub mod system;
 mod testing;
 mod time;
 pub mod tools;
+pub mod usage;
 
 pub use entropy::{Entropy, Seed, hex};
 pub use gateway::Gateway;

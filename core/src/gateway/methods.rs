@@ -5,7 +5,7 @@
 
 use telson_proto::{ErrorShape, Protocol, Scope};
 
-use crate::{agents, chat, commands, devices, sessions, system, tools};
+use crate::{agents, chat, commands, devices, sessions, system, tools, usage};
 
 use super::Gateway;
 use super::dispatch::{RawCall, typed};
@@ -154,6 +154,18 @@ pub const METHODS: &[Method] = methods! {
         "Changes a session's settings.";
     "sessions.reset"    ADMIN, ADMIN, Both, [], sessions::reset,
         "Starts a session's transcript anew.";
+    "sessions.search"   Need::Absent, READ, V4, [], sessions::search,
+        "Messages that contain some words.";
+    "sessions.usage"    Need::Absent, READ, Nowhere, [], usage::sessions,
+        "Tokens and cost of each session, by day and model.";
+    "sessions.usage.timeseries" Need::Absent, READ, Nowhere, [], usage::timeseries,
+        "How a session's use has grown.";
+    "sessions.usage.logs" Need::Absent, READ, Nowhere, [], usage::logs,
+        "The last messages of a session with what each cost.";
+    "usage.cost"        READ, READ, Both, [], usage::cost,
+        "Tokens and cost by day.";
+    "usage.status"      READ, READ, Both, [], usage::status,
+        "The quota of model providers.";
     "sessions.delete"   ADMIN, WRITE, Both, [], sessions::delete,
         "Removes a session; `write` is enough for one that is archived, with `archivedOnly`.";
     "sessions.compact"  ADMIN, ADMIN, Both, [takes_its_time], sessions::compact,

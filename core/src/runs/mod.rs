@@ -30,6 +30,7 @@ mod settle;
 mod stream;
 mod talk;
 mod turn;
+mod waiting;
 
 #[cfg(test)]
 mod tests;

@@ -113,7 +113,7 @@ impl Gateway {
                 Some(run) => self.sessions.on_branch(&run.key, entries),
                 None => entries,
             },
-            Ok(Loaded::Everything(_)) => Vec::new(),
+            Ok(_) => Vec::new(),
             Err(error) => return self.end_run(id, End::Failed(store_failed(&error))),
         };
         // Words of runs that have not had their turn belong to a later prompt.
