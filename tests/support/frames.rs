@@ -68,6 +68,7 @@ fn check_v4(frame: &Value, method: Option<&str>) {
             Some("connect") => conforms("HelloOk", payload),
             Some("agents.list") => conforms("AgentsListResult", payload),
             Some("agent.identity.get") => conforms("AgentIdentityResult", payload),
+            Some("commands.list") => conforms("CommandsListResult", payload),
             Some("models.list") => conforms("ModelsListResult", payload),
             Some("sessions.resolve") => conforms("SessionsResolveResult", payload),
             Some("sessions.delete") => conforms("SessionsDeleteResult", payload),
@@ -130,7 +131,7 @@ fn validator(definition: &'static str) -> &'static Validator {
 }
 
 fn compile() -> BTreeMap<&'static str, Validator> {
-    const USED: [&str; 26] = [
+    const USED: [&str; 27] = [
         "GatewayFrame",
         "HelloOk",
         "AgentEvent",
@@ -157,6 +158,7 @@ fn compile() -> BTreeMap<&'static str, Validator> {
         "SessionTypingResult",
         "SessionRow",
         "ChatMessageGetResult",
+        "CommandsListResult",
     ];
     let file = packages::module("@openclaw/gateway-protocol/protocol.schema.json");
     let text = std::fs::read_to_string(file).expect("the published schema is there");

@@ -5,7 +5,7 @@
 
 use telson_proto::{ErrorShape, Protocol, Scope};
 
-use crate::{agents, chat, devices, sessions, system};
+use crate::{agents, chat, commands, devices, sessions, system, tools, usage};
 
 use super::Gateway;
 use super::dispatch::{RawCall, typed};
@@ -130,6 +130,8 @@ pub const METHODS: &[Method] = methods! {
         "Aborts one run of a session, or all.";
     "chat.inject"       ADMIN, ADMIN, Nowhere, [], chat::inject,
         "Writes a message in the assistant's name, without a run.";
+    "commands.list"     Need::Absent, READ, V4, [], commands::list,
+        "The commands that can be typed.";
     "agent"             WRITE, WRITE, Both, [idempotent starts_work takes_its_time], chat::agent,
         "Runs an agent; answers twice, when accepted and when done.";
     "agent.wait"        WRITE, WRITE, Both, [takes_its_time], chat::wait,
@@ -152,6 +154,18 @@ pub const METHODS: &[Method] = methods! {
         "Changes a session's settings.";
     "sessions.reset"    ADMIN, ADMIN, Both, [], sessions::reset,
         "Starts a session's transcript anew.";
+    "sessions.search"   Need::Absent, READ, V4, [], sessions::search,
+        "Messages that contain some words.";
+    "sessions.usage"    Need::Absent, READ, Nowhere, [], usage::sessions,
+        "Tokens and cost of each session, by day and model.";
+    "sessions.usage.timeseries" Need::Absent, READ, Nowhere, [], usage::timeseries,
+        "How a session's use has grown.";
+    "sessions.usage.logs" Need::Absent, READ, Nowhere, [], usage::logs,
+        "The last messages of a session with what each cost.";
+    "usage.cost"        READ, READ, Both, [], usage::cost,
+        "Tokens and cost by day.";
+    "usage.status"      READ, READ, Both, [], usage::status,
+        "The quota of model providers.";
     "sessions.delete"   ADMIN, WRITE, Both, [], sessions::delete,
         "Removes a session; `write` is enough for one that is archived, with `archivedOnly`.";
     "sessions.compact"  ADMIN, ADMIN, Both, [takes_its_time], sessions::compact,
@@ -196,6 +210,10 @@ pub const METHODS: &[Method] = methods! {
         "The branches of a transcript.";
     "sessions.branches.switch" Need::Absent, ADMIN, V4, [], sessions::switch_branch,
         "Makes another branch the conversation.";
+    "tools.catalog"     Need::Absent, READ, V4, [], tools::catalog,
+        "The tools that there are, by group, with the profiles that hold them.";
+    "tools.effective"   Need::Absent, READ, V4, [], tools::effective,
+        "The tools that an agent may use in a session.";
     "device.pair.list"  PAIRING, PAIRING, Both, [], devices::list,
         "The paired devices and the requests that wait.";
 };

@@ -40,6 +40,7 @@ use crate::store::{Loaded, Query, StoreError, Transaction};
 use crate::system::System;
 use crate::time::{Now, earliest};
 use crate::tools::Tools;
+use crate::usage::Usage;
 
 pub use answers::Answers;
 pub(crate) use dispatch::read_params;
@@ -223,6 +224,7 @@ pub struct Gateway {
     pub(crate) system: System,
     pub(crate) tools: Tools,
     pub(crate) api: Api,
+    pub(crate) usage: Usage,
     outputs: VecDeque<Output>,
     stores: BTreeMap<TxId, AfterStore>,
     loads: BTreeMap<QueryId, AfterLoad>,
@@ -265,6 +267,7 @@ impl Gateway {
             system: System::new(now),
             tools: Tools::new(&settings),
             api: Api::new(),
+            usage: Usage::new(&settings),
             settings,
             now,
             entropy,
@@ -302,6 +305,7 @@ impl Gateway {
             Input::Stop { reason, restart_expected } => self.stop(&reason, restart_expected),
             Input::Timeout => self.timeout(),
         }
+        self.settle_tools();
         self.announce();
         self.finish_stopping();
     }
@@ -315,7 +319,10 @@ impl Gateway {
     pub fn poll_timeout(&self) -> Option<Duration> {
         match self.phase {
             Phase::Serving => {}
-            Phase::Stopping => return earliest(self.drain_until, self.runs.next_deadline()),
+            Phase::Stopping => {
+                let runs = earliest(self.runs.next_deadline(), self.tools.next_deadline());
+                return earliest(self.drain_until, runs);
+            }
             Phase::Starting | Phase::Stopped | Phase::Broken => return None,
         }
         let domains = earliest(self.runs.next_deadline(), self.handshake.next_deadline());

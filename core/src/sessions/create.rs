@@ -377,6 +377,7 @@ impl Gateway {
             timeout_ms: None,
             run: run.clone(),
             interrupts: false,
+            is_plain: false,
         };
         let digest = making.digest.clone();
         let begun = chat::start(self, &making.principal, &making.ticket, Asker::Nobody, digest, words);

@@ -33,8 +33,11 @@ mod methods;
 mod patch;
 mod preview;
 mod recover;
+mod reset;
+mod roll;
 mod row;
 pub mod sanitise;
+mod search;
 mod show;
 mod slot;
 mod stop;
@@ -67,11 +70,13 @@ pub(crate) use groups::{
 pub(crate) use list::{list, subscribe};
 pub(crate) use maintain::cleanup;
 pub(crate) use many::patch_many;
-pub(crate) use methods::{by_short_id, closed, delete, reset, resolve};
+pub(crate) use methods::{by_short_id, closed, delete, resolve};
 pub(crate) use patch::patch;
 pub(crate) use preview::preview;
 pub(crate) use recover::recover;
+pub(crate) use reset::reset;
 pub(crate) use row::Row;
+pub(crate) use search::search;
 pub(crate) use show::{describe, get};
 pub(crate) use stop::abort;
 pub(crate) use typing::typing;
@@ -81,6 +86,7 @@ pub(crate) use words::{send, steer};
 use changes::Changes;
 use index::Index;
 use keys::KeyRules;
+use roll::Roll;
 use slot::Slot;
 use watch::Watches;
 
@@ -139,6 +145,7 @@ pub struct Sessions {
     rules: KeyRules,
     slots: BTreeMap<SessionKey, Slot>,
     index: Index,
+    roll: Roll,
     /// Runs that are admitted and have not ended. Not part of a session: taking a change back must not end them.
     active: BTreeMap<SessionKey, BTreeSet<RunId>>,
     /// Changes that were told lately or wait to be.
@@ -155,6 +162,7 @@ impl Sessions {
             rules: KeyRules::new(settings),
             slots: BTreeMap::new(),
             index: Index::default(),
+            roll: Roll::default(),
             active: BTreeMap::new(),
             changes: Changes::default(),
             watches: Watches::default(),
@@ -177,6 +185,7 @@ impl Sessions {
                 entry,
             };
             self.index.add(&self.rules, &record.key, &session);
+            self.roll.put(&self.rules, &record.key, &session);
             self.slots.insert(record.key, Slot::holding(session));
         }
     }
@@ -414,7 +423,7 @@ impl Sessions {
     }
 
     /// Every session, newest first, reserved keys too; `pinned` first when asked for.
-    fn in_order(
+    pub(crate) fn in_order(
         &self,
         agent: Option<&AgentId>,
         pinned_first: bool,
@@ -425,6 +434,22 @@ impl Sessions {
     /// The sessions that carry a label, in the order of their keys.
     fn labelled(&self, label: impl Into<String>) -> impl Iterator<Item = (&SessionKey, &Session)> {
         self.index.labelled(label.into()).filter_map(|key| Some((key, self.get(key)?)))
+    }
+
+    /// The sessions that a session has started, and those that these have started, and so on; without itself.
+    pub(crate) fn descendants(&self, key: &SessionKey) -> Vec<SessionKey> {
+        let mut found = Vec::new();
+        let mut seen = BTreeSet::from([key.clone()]);
+        let mut ahead = vec![key.clone()];
+        while let Some(parent) = ahead.pop() {
+            for (child, _) in self.children(parent.as_str()) {
+                if seen.insert(child.clone()) {
+                    found.push(child.clone());
+                    ahead.push(child.clone());
+                }
+            }
+        }
+        found
     }
 
     /// The sessions that a session has started, in the order of their keys.
@@ -444,8 +469,12 @@ impl Sessions {
         if let Some(old) = slot.current() {
             self.index.remove(&self.rules, key, old);
         }
-        if let Some(new) = &session {
-            self.index.add(&self.rules, key, new);
+        match &session {
+            Some(new) => {
+                self.index.add(&self.rules, key, new);
+                self.roll.put(&self.rules, key, new);
+            }
+            None => self.roll.remove(key),
         }
         slot.put(session);
         self.tidy(key);

@@ -59,6 +59,7 @@ pub(crate) fn recover(gateway: &mut Gateway, call: Call<RecoverParams>) -> Answe
             timeout_ms: None,
             run: run.clone(),
             interrupts: false,
+            is_plain: true,
         };
         chat::start(gateway, &principal, &ticket, Asker::Nobody, digest, words)
     } else {

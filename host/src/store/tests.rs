@@ -398,7 +398,7 @@ fn a_newer_database_is_not_touched() {
     let dir = Shelf::new().close();
     let path = dir.path().join("telson.db");
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    assert_eq!(open(&path).unwrap_err(), StoreOpenError::Newer { found: 99, known: 1 });
+    assert_eq!(open(&path).unwrap_err(), StoreOpenError::Newer { found: 99, known: 2 });
 }
 
 #[test]

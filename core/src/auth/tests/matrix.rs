@@ -48,6 +48,7 @@ const METHOD_CELLS: &[(&str, Cell, Cell)] = &[
     ("chat.startup", Cell::Unknown, READ),
     ("chat.abort", WRITE, WRITE),
     ("chat.inject", ADMIN, ADMIN),
+    ("commands.list", Cell::Unknown, READ),
     ("agent", WRITE, WRITE),
     ("agent.wait", WRITE, WRITE),
     ("agent.identity.get", READ, READ),
@@ -59,6 +60,12 @@ const METHOD_CELLS: &[(&str, Cell, Cell)] = &[
     ("sessions.subscribe", Cell::Unknown, READ),
     ("sessions.patch", ADMIN, Cell::Operator),
     ("sessions.reset", ADMIN, ADMIN),
+    ("sessions.search", Cell::Unknown, READ),
+    ("sessions.usage", Cell::Unknown, READ),
+    ("sessions.usage.timeseries", Cell::Unknown, READ),
+    ("sessions.usage.logs", Cell::Unknown, READ),
+    ("usage.cost", READ, READ),
+    ("usage.status", READ, READ),
     ("sessions.delete", ADMIN, WRITE),
     ("sessions.compact", ADMIN, ADMIN),
     ("sessions.cleanup", Cell::Unknown, ADMIN),
@@ -84,6 +91,8 @@ const METHOD_CELLS: &[(&str, Cell, Cell)] = &[
     ("chat.metadata", Cell::Unknown, READ),
     ("chat.message.get", Cell::Unknown, READ),
     ("device.pair.list", PAIRING, PAIRING),
+    ("tools.catalog", Cell::Unknown, READ),
+    ("tools.effective", Cell::Unknown, READ),
     // Not ours: what does not exist asks for admin.
     ("connect", Cell::Unknown, Cell::Unknown),
     ("no.such.method", Cell::Unknown, Cell::Unknown),
@@ -108,12 +117,15 @@ fn effect_cells() -> Vec<(Effect, Scope, Scope)> {
         (Effect::SwitchTalkMode, Scope::Write, Scope::Talk),
         (Effect::SeeDevices, Scope::Pairing, Scope::Pairing),
         (Effect::SeeConfig, Scope::Admin, Scope::Read),
+        (Effect::SeeTools, Scope::Read, Scope::Read),
+        (Effect::FetchPublicUrl, Scope::Write, Scope::Write),
+        (Effect::OperateGateway, Scope::Admin, Scope::Admin),
     ];
-    let mut seen = [false; 13];
+    let mut seen = [false; 16];
     for (effect, ..) in &all {
         seen[place(effect)] = true;
     }
-    assert_eq!(seen, [true; 13], "every effect has a cell");
+    assert_eq!(seen, [true; 16], "every effect has a cell");
     all.into()
 }
 
@@ -133,6 +145,9 @@ fn place(effect: &Effect) -> usize {
         Effect::EndArchived { .. } => 10,
         Effect::CreateSession { .. } => 11,
         Effect::RewindSession { .. } => 12,
+        Effect::SeeTools => 13,
+        Effect::FetchPublicUrl => 14,
+        Effect::OperateGateway => 15,
     }
 }
 

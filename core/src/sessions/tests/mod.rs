@@ -7,6 +7,7 @@ mod creation;
 mod events;
 mod fields;
 mod keys;
+mod listed;
 mod lists;
 mod patches;
 mod world;

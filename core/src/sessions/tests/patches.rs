@@ -12,18 +12,14 @@ fn model(id: &str) -> ModelSettings {
         images: false,
         context_window: 1_000,
         max_tokens: 100,
-        max_completion_tokens: false,
+        ..ModelSettings::new(id)
     }
 }
 
 fn provider(id: &str, models: &[&str]) -> ProviderSettings {
     ProviderSettings {
-        id: id.to_owned(),
-        base_url: "http://localhost/v1".to_owned(),
-        api_key: None,
-        auth_header: true,
-        headers: Vec::new(),
         models: models.iter().map(|id| model(id)).collect(),
+        ..ProviderSettings::new(id, "http://localhost/v1")
     }
 }
 
