@@ -110,9 +110,9 @@ limits! {
         "A further run is refused with `UNAVAILABLE`, retryable.";
     RUN_MS: "run" = 600_000, "ms", Some("agents.defaults.timeoutSeconds"),
         "A run that takes longer is aborted with `stopReason` `timeout`.";
-    QUEUE_DEBOUNCE_MS: "queue-debounce" = 1_000, "ms", None,
+    QUEUE_DEBOUNCE_MS: "queue-debounce" = 1_000, "ms", Some("messages.queue.debounceMs"),
         "Messages that wait for a busy session are answered once it is idle and they have been quiet this long.";
-    QUEUE_CAP: "queue" = 20, "messages", None,
+    QUEUE_CAP: "queue" = 20, "messages", Some("messages.queue.cap"),
         "One more message for a busy session: `messages.queue.drop` says which one has no turn of its own.";
     SUBAGENTS_ACTIVE: "subagent-runs" = 8, "runs", None,
         "Another run that a tool has started waits for its turn.";
@@ -126,6 +126,65 @@ limits! {
         "Beyond it the oldest waiting system event of a session is dropped.";
     SYSTEM_EVENT_BYTES: "system-event" = 4_096, "bytes", None,
         "A larger `system-event`, members and text together, is refused with `INVALID_REQUEST`.";
+    MODEL_COOLDOWNS: "model-cooldowns" = 1_000, "models", None,
+        "Beyond it the model or key that may be asked again soonest is asked at once.";
+    TOOL_CALLS: "tool-calls" = 128, "calls", None,
+        "A further tool call ends at once with an error.";
+    TOOL_MS: "tool" = 60_000, "ms", None,
+        "A tool call that takes longer ends with an error; tools that wait for something have limits of their own.";
+    TOOL_ARGUMENT_BYTES: "tool-arguments" = 1_048_576, "bytes", None,
+        "A tool call with larger arguments ends at once with an error.";
+    TOOL_RESULT_BYTES: "tool-result" = 131_072, "bytes", None,
+        "The text of a larger result is cut, and says so.";
+    MCP_START_MS: "mcp-start" = 30_000, "ms", None,
+        "A tool server that has not answered the handshake or listed its tools by then is started again.";
+    MCP_CALLS: "mcp-calls" = 64, "requests", None,
+        "A further call of the same tool server ends at once with an error.";
+    MCP_TOOLS: "mcp-tools" = 512, "tools", None,
+        "Further tools of the same server are left out.";
+    MCP_MESSAGE_BYTES: "mcp-message" = 4_194_304, "bytes", None,
+        "A tool server that sends a larger message is started again.";
+    API_REQUESTS: "api-requests" = 256, "requests", None,
+        "One more HTTP request for an endpoint of programs is answered with 503, to be sent again.";
+    API_KEEP_ALIVE_MS: "api-keep-alive" = 15_000, "ms", None,
+        "A stream of server-sent events that is silent for so long gets a comment.";
+    CHAT_BODY_BYTES: "chat-completions-body" = 20_971_520, "bytes", None,
+        "A larger body of `/v1/chat/completions` is answered with 413.";
+    RESPONSES_BODY_BYTES: "responses-body" = 20_971_520, "bytes",
+        Some("gateway.http.endpoints.responses.maxBodyBytes"),
+        "A larger body of `/v1/responses` is answered with 413.";
+    EMBEDDINGS_BODY_BYTES: "embeddings-body" = 5_242_880, "bytes", None,
+        "A larger body of `/v1/embeddings` is answered with 413.";
+    INVOKE_BODY_BYTES: "tools-invoke-body" = 2_097_152, "bytes", None,
+        "A larger body of `/tools/invoke` is answered with 413.";
+    API_MESSAGES: "api-messages" = 2_048, "messages", None,
+        "A request with more messages or input items is answered with 400.";
+    API_TOOLS: "api-tools" = 128, "tools", None,
+        "A request with more tools of the client is answered with 400.";
+    CHAT_IMAGES: "chat-completions-images" = 8, "images", None,
+        "A message of `/v1/chat/completions` with more images is answered with 400.";
+    RESPONSES_PARTS: "responses-parts" = 8, "parts", Some("gateway.http.endpoints.responses.maxUrlParts"),
+        "A request of `/v1/responses` with more images and files is answered with 400.";
+    API_IMAGE_BYTES: "api-image" = 10_485_760, "bytes", Some("gateway.http.endpoints.responses.images.maxBytes"),
+        "A larger image is answered with 400.";
+    API_IMAGES_BYTES: "api-images" = 20_971_520, "bytes", None,
+        "A request whose images are larger together is answered with 400.";
+    API_FILE_BYTES: "api-file" = 5_242_880, "bytes", Some("gateway.http.endpoints.responses.files.maxBytes"),
+        "A larger file is answered with 400.";
+    API_FILE_CHARS: "api-file-text" = 60_000, "characters", Some("gateway.http.endpoints.responses.files.maxChars"),
+        "The text of a file is cut there.";
+    RESPONSES_KEPT: "responses-kept" = 1_000, "responses", None,
+        "Beyond it the oldest response can no longer be named by `previous_response_id`.";
+    RESPONSES_KEPT_MS: "responses-kept-time" = 86_400_000, "ms", None,
+        "How long a response can be named by `previous_response_id`.";
+    EMBEDDING_INPUTS: "embedding-inputs" = 128, "texts", None,
+        "More texts in one request of `/v1/embeddings` are answered with 400.";
+    EMBEDDING_CHARS: "embedding-text" = 8_192, "characters", None,
+        "A longer text is answered with 400.";
+    EMBEDDING_TOTAL_CHARS: "embedding-texts" = 65_536, "characters", None,
+        "Texts that are longer together are answered with 400.";
+    EMBEDDING_BYTES: "embedding-answer" = 33_554_432, "bytes", None,
+        "A larger answer of the embedding server is given up.";
     HTTP_HEADER_BYTES: "http-headers" = 16_384, "bytes", None,
         "A larger request head is answered with 431 and closed.";
     HTTP_HEADER_MS: "http-header-time" = 60_000, "ms", None,

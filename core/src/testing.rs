@@ -227,24 +227,24 @@ impl World {
 
     /// A gateway whose default model is `fake/m`, whose server is played by the test.
     pub(crate) fn with_model() -> Self {
+        Self::with_model_and(|_| {})
+    }
+
+    /// The same with other settings.
+    pub(crate) fn with_model_and(change: impl FnOnce(&mut Settings)) -> Self {
         Self::with(|settings| {
             settings.providers.push(ProviderSettings {
-                id: "fake".to_owned(),
-                base_url: "http://127.0.0.1:1/v1".to_owned(),
-                api_key: None,
-                auth_header: true,
-                headers: Vec::new(),
                 models: vec![ModelSettings {
-                    id: "m".to_owned(),
                     name: "M".to_owned(),
-                    reasoning: false,
                     images: true,
                     context_window: 8_192,
                     max_tokens: 0,
-                    max_completion_tokens: false,
+                    ..ModelSettings::new("m")
                 }],
+                ..ProviderSettings::new("fake", "http://127.0.0.1:1/v1")
             });
             settings.agents.model = ModelRef::parse("fake/m").unwrap();
+            change(settings);
         })
     }
 

@@ -1,6 +1,8 @@
 //! Every configuration key in one place: its kind, its default and what it means (spec 05 §3). Validation, the
 //! defaults that `config.get` shows and the configuration page of the documentation are made from this table.
 
+use crate::settings::{QueueDrop, QueueMode};
+
 /// A configuration key.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
@@ -36,6 +38,10 @@ pub enum Kind {
     Path,
     /// A model as `provider/model`.
     Model,
+    /// A list of models.
+    Models,
+    /// A number that is not negative.
+    Amount,
     /// A web origin such as `https://host:port`.
     Origin,
     /// A list of one of these words.
@@ -60,6 +66,8 @@ impl Kind {
             Self::Ipv4 => "an IPv4 address".to_owned(),
             Self::Path => "an absolute path, or one that begins with ~/".to_owned(),
             Self::Model => "a model as provider/model".to_owned(),
+            Self::Models => "a list of models as provider/model".to_owned(),
+            Self::Amount => "a number of at least 0".to_owned(),
             Self::Origin => "an origin such as https://host:port".to_owned(),
             Self::Choices(words) => format!("a list of words out of {}", words.join(", ")),
             Self::Texts => "a list of texts".to_owned(),
@@ -113,11 +121,18 @@ const SCOPES: &[&str] = &[
     "operator.talk",
     "operator.talk.secrets",
 ];
+/// When a session begins anew by itself.
+const RESETS: &[&str] = &["daily", "idle", "none"];
+/// What a rule about messages says.
+const VERDICTS: &[&str] = &["allow", "deny"];
+const PROFILES: &[&str] = &["minimal", "coding", "messaging", "full"];
 const THINKING: &[&str] = &["off", "minimal", "low", "medium", "high", "xhigh"];
 const APIS: &[&str] = &[
     "openai-completions",
     "openai-responses",
     "anthropic-messages",
+    "ollama",
+    "openai",
     "google-generative-ai",
     "github-copilot",
     "bedrock-converse-stream",
@@ -182,18 +197,144 @@ keys! {
         "Do not ask protocol 3 web clients for a device at all.";
     "gateway.nodes.pairing.autoApproveLocal" Kind::Flag, Some("true"),
         "Pair devices of direct loopback connections at once.";
+    "gateway.http.legacyNames" Kind::Flag, Some("true"),
+        "Over HTTP, know headers `x-clawdbot-…` and `x-moltbot-…` and models `clawdbot/<agent>` and `moltbot/<agent>` too.";
+    "gateway.http.endpoints.chatCompletions.enabled" Kind::Flag, Some("false"),
+        "Serve `POST /v1/chat/completions`.";
+    "gateway.http.endpoints.chatCompletions.acceptAnyModel" Kind::Flag, Some("false"),
+        "Let every model name that is no agent mean the default agent, for programs that insist on one such as `gpt-4o`.";
+    "gateway.http.endpoints.chatCompletions.images.allowUrl" Kind::Flag, Some("false"),
+        "Whether an image of a chat completion may be named by URL. The gateway fetches it from public addresses only.";
+    "gateway.http.endpoints.chatCompletions.images.urlAllowlist" Kind::Texts, Some("[]"),
+        "The hosts from which an image of a chat completion may be fetched: a name, or `*.` and a suffix. Empty allows every public host.";
+    "gateway.http.endpoints.chatCompletions.images.allowedMimes" Kind::Texts,
+        Some("[\"image/jpeg\",\"image/png\",\"image/gif\",\"image/webp\"]"),
+        "The MIME types of an image of a chat completion.";
+    "gateway.http.endpoints.chatCompletions.images.maxBytes" Kind::Count(1, 64 * MIB), Some("10485760"),
+        "The most bytes of an image of a chat completion.";
+    "gateway.http.endpoints.chatCompletions.images.maxRedirects" Kind::Count(0, 20), Some("3"),
+        "The most redirects when fetching an image of a chat completion.";
+    "gateway.http.endpoints.chatCompletions.images.timeoutMs" Kind::Count(100, 600_000), Some("10000"),
+        "How long fetching an image of a chat completion may take.";
+    "gateway.http.endpoints.responses.enabled" Kind::Flag, Some("false"),
+        "Serve `POST /v1/responses`.";
+    "gateway.http.endpoints.responses.acceptAnyModel" Kind::Flag, Some("false"),
+        "As for chat completions.";
+    "gateway.http.endpoints.responses.maxBodyBytes" Kind::Count(1_024, 256 * MIB), Some("20971520"),
+        "The largest body of a request for a response.";
+    "gateway.http.endpoints.responses.maxUrlParts" Kind::Count(0, 64), Some("8"),
+        "The most images and files of one request for a response.";
+    "gateway.http.endpoints.responses.images.allowUrl" Kind::Flag, Some("true"),
+        "Whether an image of a response may be named by URL. The gateway fetches it from public addresses only.";
+    "gateway.http.endpoints.responses.images.urlAllowlist" Kind::Texts, Some("[]"),
+        "The hosts from which an image of a response may be fetched: a name, or `*.` and a suffix. Empty allows every public host.";
+    "gateway.http.endpoints.responses.images.allowedMimes" Kind::Texts,
+        Some("[\"image/jpeg\",\"image/png\",\"image/gif\",\"image/webp\"]"),
+        "The MIME types of an image of a response.";
+    "gateway.http.endpoints.responses.images.maxBytes" Kind::Count(1, 64 * MIB), Some("10485760"),
+        "The most bytes of an image of a response.";
+    "gateway.http.endpoints.responses.images.maxRedirects" Kind::Count(0, 20), Some("3"),
+        "The most redirects when fetching an image of a response.";
+    "gateway.http.endpoints.responses.images.timeoutMs" Kind::Count(100, 600_000), Some("10000"),
+        "How long fetching an image of a response may take.";
+    "gateway.http.endpoints.responses.files.allowUrl" Kind::Flag, Some("true"),
+        "Whether a file of a response may be named by URL. The gateway fetches it from public addresses only.";
+    "gateway.http.endpoints.responses.files.urlAllowlist" Kind::Texts, Some("[]"),
+        "The hosts from which a file of a response may be fetched: a name, or `*.` and a suffix. Empty allows every public host.";
+    "gateway.http.endpoints.responses.files.allowedMimes" Kind::Texts,
+        Some("[\"text/plain\",\"text/markdown\",\"text/html\",\"text/csv\",\"application/json\"]"),
+        "The MIME types of a file of a response.";
+    "gateway.http.endpoints.responses.files.maxBytes" Kind::Count(1, 64 * MIB), Some("5242880"),
+        "The most bytes of a file of a response.";
+    "gateway.http.endpoints.responses.files.maxRedirects" Kind::Count(0, 20), Some("3"),
+        "The most redirects when fetching a file of a response.";
+    "gateway.http.endpoints.responses.files.timeoutMs" Kind::Count(100, 600_000), Some("10000"),
+        "How long fetching a file of a response may take.";
+    "gateway.http.endpoints.responses.files.maxChars" Kind::Count(1, 10_000_000), Some("60000"),
+        "The text of a file is cut after so many characters.";
+    "gateway.tools.allow" Kind::Texts, Some("[]"),
+        "Tools that `/tools/invoke` may call although they are on its deny-list. The agent's own policy still holds.";
+    "gateway.tools.deny" Kind::Texts, Some("[]"),
+        "Further tools that `/tools/invoke` must not call.";
 
     "session.scope" Kind::Choice(&["per-sender", "global"]), Some("\"per-sender\""),
         "`global` makes one conversation of all.";
     "session.mainKey" Kind::Text, Some("\"main\""),
         "The word for an agent's main session.";
+    "session.resetTriggers" Kind::Texts, Some("[\"/new\", \"/reset\"]"),
+        "The words that begin a session anew when a message begins with them.";
+    "session.reset.mode" Kind::Choice(RESETS), Some("\"daily\""),
+        "When a session begins anew by itself, as the next message arrives: `daily` at an hour, `idle` after a while without messages, `none` never.";
+    "session.reset.atHour" Kind::Count(0, 23), Some("4"),
+        "The hour of mode `daily`, in the gateway's local time.";
+    "session.reset.idleMinutes" Kind::Count(1, 5_256_000), None,
+        "After so many idle minutes a session begins anew, in mode `daily` too; 60 in mode `idle` when unset.";
+    "session.idleMinutes" Kind::Count(1, 5_256_000), None,
+        "The old way to write mode `idle`; counts when `session.reset` is absent.";
+    "session.resetByType.dm.mode" Kind::Choice(RESETS), None,
+        "As `session.reset.mode`, for direct conversations.";
+    "session.resetByType.dm.atHour" Kind::Count(0, 23), None,
+        "As `session.reset.atHour`, for direct conversations.";
+    "session.resetByType.dm.idleMinutes" Kind::Count(1, 5_256_000), None,
+        "As `session.reset.idleMinutes`, for direct conversations.";
+    "session.resetByType.direct.mode" Kind::Choice(RESETS), None,
+        "As `session.reset.mode`, for direct conversations.";
+    "session.resetByType.direct.atHour" Kind::Count(0, 23), None,
+        "As `session.reset.atHour`, for direct conversations.";
+    "session.resetByType.direct.idleMinutes" Kind::Count(1, 5_256_000), None,
+        "As `session.reset.idleMinutes`, for direct conversations.";
+    "session.resetByType.group.mode" Kind::Choice(RESETS), None,
+        "As `session.reset.mode`, for groups and channels.";
+    "session.resetByType.group.atHour" Kind::Count(0, 23), None,
+        "As `session.reset.atHour`, for groups and channels.";
+    "session.resetByType.group.idleMinutes" Kind::Count(1, 5_256_000), None,
+        "As `session.reset.idleMinutes`, for groups and channels.";
+    "session.resetByType.thread.mode" Kind::Choice(RESETS), None,
+        "As `session.reset.mode`, for threads and topics.";
+    "session.resetByType.thread.atHour" Kind::Count(0, 23), None,
+        "As `session.reset.atHour`, for threads and topics.";
+    "session.resetByType.thread.idleMinutes" Kind::Count(1, 5_256_000), None,
+        "As `session.reset.idleMinutes`, for threads and topics.";
+    "session.resetByChannel.*.mode" Kind::Choice(RESETS), None,
+        "As `session.reset.mode`, for one channel such as `webchat`; beats the type.";
+    "session.resetByChannel.*.atHour" Kind::Count(0, 23), None,
+        "As `session.reset.atHour`, for one channel.";
+    "session.resetByChannel.*.idleMinutes" Kind::Count(1, 5_256_000), None,
+        "As `session.reset.idleMinutes`, for one channel.";
+    "session.sendPolicy.default" Kind::Choice(VERDICTS), Some("\"allow\""),
+        "Whether sessions that no rule fits take messages.";
+    "session.sendPolicy.rules[].action" Kind::Choice(VERDICTS), None,
+        "What the rule says. Required. A rule that denies beats one that allows.";
+    "session.sendPolicy.rules[].match.channel" Kind::Text, None,
+        "The rule fits sessions of this channel.";
+    "session.sendPolicy.rules[].match.chatType" Kind::Choice(&["direct", "dm", "group", "channel"]), None,
+        "The rule fits conversations of this kind.";
+    "session.sendPolicy.rules[].match.keyPrefix" Kind::Text, None,
+        "The rule fits sessions whose key begins so, with or without `agent:<id>:`.";
+
+    "messages.queue.mode" Kind::Choice(&QueueMode::WORDS), Some("\"collect\""),
+        "What a message does while its session is busy. `queue` is an old name of `steer`.";
+    "messages.queue.debounceMs" Kind::Count(0, DAY_MS), Some("1000"),
+        "How long waiting messages wait for more.";
+    "messages.queue.cap" Kind::Count(1, 1_000), Some("20"),
+        "How many messages may wait.";
+    "messages.queue.drop" Kind::Choice(&QueueDrop::WORDS), Some("\"summarize\""),
+        "What becomes of messages beyond the cap.";
+    "messages.queue.byChannel.*" Kind::Choice(&QueueMode::WORDS), None,
+        "The mode of one channel.";
+    "messages.queue.debounceMsByChannel.*" Kind::Count(0, DAY_MS), None,
+        "The wait of one channel.";
 
     "agents.defaults.model" Kind::Model, Some("\"echo/echo\""),
         "The model of agents that name none. Written as a text, or as `{primary: …}`. `echo/echo` repeats the user's words.";
     "agents.defaults.model.primary" Kind::Model, None,
         "The same.";
+    "agents.defaults.model.fallbacks" Kind::Models, None,
+        "The models that are asked, in this order, when the first cannot answer: it is down, asked too often, or its key is refused.";
     "agents.defaults.models.*.alias" Kind::Text, None,
         "A short name for a model. When any model is listed here, only the listed ones may be chosen.";
+    "agents.defaults.models.*.thinkingDefault" Kind::Choice(THINKING), None,
+        "How much this model thinks, unless a session says otherwise.";
     "agents.defaults.thinkingDefault" Kind::Choice(THINKING), None,
         "How much models think, unless a session says otherwise.";
     "agents.defaults.verboseDefault" Kind::Choice(&["off", "on", "full"]), None,
@@ -204,6 +345,10 @@ keys! {
         "How many runs go at once; further ones wait.";
     "agents.defaults.contextTokens" Kind::Count(1, 100_000_000), None,
         "The context window to reckon with; the model's own when unset.";
+    "agents.defaults.memorySearch.provider" Kind::Text, None,
+        "The model provider (`models.providers.<id>`) that makes embeddings for `/v1/embeddings`.";
+    "agents.defaults.memorySearch.model" Kind::Text, None,
+        "Its embedding model.";
     "agents.list[].id" Kind::Text, None,
         "The agent's id: letters, digits, `_` and `-`. Required.";
     "agents.list[].default" Kind::Flag, Some("false"),
@@ -214,6 +359,8 @@ keys! {
         "Its model, when it is not the default. Written as a text, or as `{primary: …}`.";
     "agents.list[].model.primary" Kind::Model, None,
         "The same.";
+    "agents.list[].model.fallbacks" Kind::Models, None,
+        "What it asks when its model cannot answer; the default's fallbacks when unset, nobody when empty.";
     "agents.list[].identity.name" Kind::Text, None,
         "How it calls itself.";
     "agents.list[].identity.theme" Kind::Text, None,
@@ -223,32 +370,157 @@ keys! {
     "agents.list[].identity.avatar" Kind::Text, None,
         "A URL, a data URI or a short text.";
 
+    "auth.profiles.*.provider" Kind::Text, None,
+        "The provider that the key is for; what stands before the colon of the profile's name when unset.";
+    "auth.profiles.*.mode" Kind::Choice(&["api_key", "token", "oauth"]), Some("\"api_key\""),
+        "How the key is presented: as the API presents keys, or as a bearer `token`. `oauth` is not supported; such a profile is left out with a warning.";
+    "auth.profiles.*.key" Kind::Secret, None,
+        "The key. Write `${NAME}` to take it from the environment. Unset: the provider's own variable.";
+    "auth.profiles.*.email" Kind::Text, None,
+        "Whose key it is, for people.";
+    "auth.order.*" Kind::Texts, None,
+        "The profiles of a provider in the order in which they are tried; others are not. `<provider>:config` is the provider's `apiKey`, `<provider>:env` the key of the environment.";
+    "auth.cooldowns.billingBackoffHours" Kind::Count(1, 8_760), Some("5"),
+        "How long a key rests when its bill is not paid or its quota is used up; twice as long each time.";
+    "auth.cooldowns.billingBackoffHoursByProvider.*" Kind::Count(1, 8_760), None,
+        "The same for one provider.";
+    "auth.cooldowns.billingMaxHours" Kind::Count(1, 8_760), Some("24"),
+        "The longest such rest.";
+    "auth.cooldowns.failureWindowHours" Kind::Count(1, 8_760), Some("24"),
+        "Failures that are older do not count any more.";
+
+    "models.mode" Kind::Choice(&["merge", "replace"]), Some("\"merge\""),
+        "`replace` leaves out the providers and models that are known without being configured.";
     "models.providers.*.baseUrl" Kind::Url, None,
-        "Where the model server is, such as `http://127.0.0.1:11434/v1`. Required.";
+        "Where the model server is, such as `http://127.0.0.1:8080/v1`. Required unless the provider is a known one.";
     "models.providers.*.apiKey" Kind::Secret, None,
         "Its key. Write `${NAME}` to take it from the environment.";
-    "models.providers.*.api" Kind::Choice(APIS), Some("\"openai-completions\""),
-        "What it speaks. This gateway speaks `openai-completions`; providers with another word are left out with a warning.";
-    "models.providers.*.authHeader" Kind::Flag, Some("true"),
-        "Send the key as `Authorization: Bearer …`; turn off when `headers` carries it.";
+    "models.providers.*.auth" Kind::Choice(&["api-key", "token", "oauth", "aws-sdk"]), Some("\"api-key\""),
+        "How `apiKey` is presented: as the API presents keys, or as a bearer `token`. Providers with `oauth` or `aws-sdk` are left out with a warning.";
+    "models.providers.*.api" Kind::Choice(APIS), None,
+        "What it speaks; `openai-completions` when unset and the provider is not a known one. This gateway speaks `openai-completions`, `openai-responses`, `anthropic-messages` and `ollama`; providers with another word are left out with a warning.";
+    "models.providers.*.authHeader" Kind::Flag, None,
+        "Send the key as `Authorization: Bearer …`. Unset: yes, except with `anthropic-messages`, which gets it as `x-api-key`.";
     "models.providers.*.headers.*" Kind::Secret, None,
         "A further request header.";
     "models.providers.*.models[].id" Kind::Text, None,
         "The model's id at the provider. Required.";
     "models.providers.*.models[].name" Kind::Text, None,
         "The name to show; the id when unset.";
-    "models.providers.*.models[].reasoning" Kind::Flag, Some("false"),
-        "Whether it thinks before it answers.";
-    "models.providers.*.models[].input" Kind::Choices(&["text", "image"]), Some("[\"text\"]"),
-        "What it takes.";
-    "models.providers.*.models[].contextWindow" Kind::Count(1, 100_000_000), Some("200000"),
-        "Its context window in tokens.";
-    "models.providers.*.models[].maxTokens" Kind::Count(1, 100_000_000), Some("8192"),
-        "The most tokens of an answer; never more than the context window.";
+    "models.providers.*.models[].api" Kind::Choice(APIS), None,
+        "What it speaks, when that is not what its provider speaks.";
+    "models.providers.*.models[].reasoning" Kind::Flag, None,
+        "Whether it thinks before it answers; no when nothing is known of it.";
+    "models.providers.*.models[].xhigh" Kind::Flag, None,
+        "Whether it knows the thinking level `xhigh`; no when nothing is known of it.";
+    "models.providers.*.models[].tools" Kind::Flag, Some("true"),
+        "Whether it calls tools.";
+    "models.providers.*.models[].input" Kind::Choices(&["text", "image"]), None,
+        "What it takes; text when nothing is known of it.";
+    "models.providers.*.models[].contextWindow" Kind::Count(1, 100_000_000), None,
+        "Its context window in tokens; 200000 when nothing is known of it, 32768 on Ollama, where it is the memory that is used.";
+    "models.providers.*.models[].maxTokens" Kind::Count(1, 100_000_000), None,
+        "The most tokens of an answer; 8192 when nothing is known of it, and never more than the context window.";
+    "models.providers.*.models[].cost.input" Kind::Amount, None,
+        "What a million tokens of the prompt cost in US dollars.";
+    "models.providers.*.models[].cost.output" Kind::Amount, None,
+        "What a million tokens of the answer cost.";
+    "models.providers.*.models[].cost.cacheRead" Kind::Amount, None,
+        "What a million tokens cost that the prompt takes from the provider's cache.";
+    "models.providers.*.models[].cost.cacheWrite" Kind::Amount, None,
+        "What a million tokens cost that the prompt puts there.";
     "models.providers.*.models[].compat.maxTokensField" Kind::Choice(&["max_tokens", "max_completion_tokens"]),
         Some("\"max_tokens\""),
         "How the server spells the limit of an answer.";
 
+    "tools.profile" Kind::Choice(PROFILES), None,
+        "The set of tools every agent begins with; everything when unset.";
+    "tools.allow" Kind::Texts, Some("[]"),
+        "Only these tools: names, names with `*`, or groups such as `group:web`. Not together with `alsoAllow`.";
+    "tools.alsoAllow" Kind::Texts, Some("[]"),
+        "These tools beyond the profile.";
+    "tools.deny" Kind::Texts, Some("[]"),
+        "Not these tools, whatever else is said.";
+    "tools.byProvider.*.profile" Kind::Choice(PROFILES), None,
+        "The set of tools an agent on this provider, or `provider/model`, begins with; everything when unset.";
+    "tools.byProvider.*.allow" Kind::Texts, Some("[]"),
+        "Only these tools: names, names with `*`, or groups such as `group:web`. Not together with `alsoAllow`.";
+    "tools.byProvider.*.alsoAllow" Kind::Texts, Some("[]"),
+        "These tools beyond the profile.";
+    "tools.byProvider.*.deny" Kind::Texts, Some("[]"),
+        "Not these tools, whatever else is said.";
+    "agents.list[].tools.profile" Kind::Choice(PROFILES), None,
+        "The set of tools the agent begins with; everything when unset.";
+    "agents.list[].tools.allow" Kind::Texts, Some("[]"),
+        "Only these tools: names, names with `*`, or groups such as `group:web`. Not together with `alsoAllow`.";
+    "agents.list[].tools.alsoAllow" Kind::Texts, Some("[]"),
+        "These tools beyond the profile.";
+    "agents.list[].tools.deny" Kind::Texts, Some("[]"),
+        "Not these tools, whatever else is said.";
+    "agents.list[].tools.byProvider.*.profile" Kind::Choice(PROFILES), None,
+        "The set of tools the agent on this provider, or `provider/model`, begins with; everything when unset.";
+    "agents.list[].tools.byProvider.*.allow" Kind::Texts, Some("[]"),
+        "Only these tools: names, names with `*`, or groups such as `group:web`. Not together with `alsoAllow`.";
+    "agents.list[].tools.byProvider.*.alsoAllow" Kind::Texts, Some("[]"),
+        "These tools beyond the profile.";
+    "agents.list[].tools.byProvider.*.deny" Kind::Texts, Some("[]"),
+        "Not these tools, whatever else is said.";
+    "tools.subagents.tools.allow" Kind::Texts, Some("[]"),
+        "Only these tools: names, names with `*`, or groups such as `group:web`. Not together with `alsoAllow`.";
+    "tools.subagents.tools.alsoAllow" Kind::Texts, Some("[]"),
+        "These tools beyond the profile.";
+    "tools.subagents.tools.deny" Kind::Texts, Some("[]"),
+        "Not these tools, whatever else is said.";
+    "tools.sessions.visibility" Kind::Choice(&["self", "tree", "agent", "all"]), Some("\"tree\""),
+        "Which sessions the tools of a session reach: itself, those it has started too, every one of its agent, or all.";
+    "tools.agentToAgent.enabled" Kind::Flag, Some("false"),
+        "Let the tools of one agent reach sessions of another, when `tools.sessions.visibility` is `all`.";
+    "tools.agentToAgent.allow" Kind::Texts, Some("[]"),
+        "The agents that may reach each other, with `*` as wildcard; all when empty.";
+    "tools.web.fetch.enabled" Kind::Flag, Some("true"),
+        "Whether agents may fetch pages of the public web.";
+    "tools.web.fetch.maxChars" Kind::Count(100, 1_000_000), Some("50000"),
+        "The most characters of a page.";
+    "tools.web.fetch.maxBytes" Kind::Count(1_024, 64 * MIB), Some("2000000"),
+        "The largest page in bytes.";
+    "tools.web.fetch.timeoutSeconds" Kind::Count(1, 600), Some("30"),
+        "How long a page may take, redirects included.";
+    "tools.web.fetch.maxRedirects" Kind::Count(0, 5), Some("3"),
+        "How many redirects are followed.";
+    "tools.web.fetch.userAgent" Kind::Text, None,
+        "The user agent that pages see.";
+    "agents.defaults.subagents.maxSpawnDepth" Kind::Count(1, 5), Some("1"),
+        "How deep sub-agents nest: with 1 a sub-agent starts none.";
+    "agents.defaults.subagents.maxChildrenPerAgent" Kind::Count(1, 20), Some("5"),
+        "How many sub-agents of one session run at once.";
+    "agents.defaults.subagents.runTimeoutSeconds" Kind::Count(1, 7 * 24 * 3_600), None,
+        "How long a sub-agent may run; as any run when unset.";
+    "agents.defaults.subagents.model" Kind::Model, None,
+        "The model of sub-agents that are given none.";
+    "agents.list[].subagents.allowAgents" Kind::Texts, Some("[]"),
+        "The agents that it may start beside itself; `*` for any.";
+    "mcp.servers.*.command" Kind::Text, None,
+        "The program of a tool server that speaks by lines. Either this or `url` is required.";
+    "mcp.servers.*.args" Kind::Texts, Some("[]"),
+        "Its arguments.";
+    "mcp.servers.*.env.*" Kind::Secret, None,
+        "A variable of its environment, which else holds `PATH`, `HOME`, `LANG` and `TMPDIR` only.";
+    "mcp.servers.*.cwd" Kind::Text, None,
+        "Its working directory, as an absolute path; that of the gateway when unset.";
+    "mcp.servers.*.url" Kind::Url, None,
+        "Where a tool server that speaks streamable HTTP is.";
+    "mcp.servers.*.headers.*" Kind::Secret, None,
+        "A further header of each request to it.";
+    "mcp.servers.*.transport" Kind::Choice(&["stdio", "streamable-http"]), None,
+        "How it is reached; known by `command` or `url`, so it need not be said.";
+    "mcp.servers.*.enabled" Kind::Flag, Some("true"),
+        "Whether it is started.";
+    "mcp.servers.*.timeoutMs" Kind::Count(1_000, 3_600_000), Some("60000"),
+        "How long a call may take.";
+    "mcp.servers.*.tools.allow" Kind::Texts, Some("[]"),
+        "Only these of its tools, by the server's own names with `*` as wildcard; all when empty.";
+    "mcp.servers.*.tools.deny" Kind::Texts, Some("[]"),
+        "Not these of its tools.";
     "logging.level" Kind::Choice(LEVELS), Some("\"info\""),
         "What goes into the log file.";
     "logging.file" Kind::Path, None,
@@ -285,7 +557,6 @@ pub(super) const FOREIGN: &[&str] = &[
     "approvals",
     "attachments",
     "audio",
-    "auth",
     "bindings",
     "broadcast",
     "browser",
@@ -299,10 +570,8 @@ pub(super) const FOREIGN: &[&str] = &[
     "discovery",
     "env",
     "hooks",
-    "mcp",
     "media",
     "memory",
-    "messages",
     "meta",
     "nodeHost",
     "plugins",
@@ -312,7 +581,6 @@ pub(super) const FOREIGN: &[&str] = &[
     "surfaces",
     "talk",
     "telemetry",
-    "tools",
     "transcripts",
     "tts",
     "ui",
@@ -320,6 +588,16 @@ pub(super) const FOREIGN: &[&str] = &[
     "web",
     "wizard",
     "worktrees",
+    "tools.elevated",
+    "tools.exec",
+    "tools.links",
+    "tools.media",
+    "tools.message",
+    "tools.sandbox",
+    "tools.web.search",
+    "tools.web.fetch.cacheTtlMinutes",
+    "tools.web.fetch.firecrawl",
+    "tools.web.fetch.readability",
     // gateway
     "gateway.allowRealIpFallback",
     "gateway.auth.allowTailscale",
@@ -338,7 +616,8 @@ pub(super) const FOREIGN: &[&str] = &[
     "gateway.controlUi.experimental",
     "gateway.controlUi.github",
     "gateway.controlUi.root",
-    "gateway.http",
+    "gateway.http.endpoints.responses.files.pdf",
+    "gateway.http.securityHeaders",
     "gateway.nodes.allowCommands",
     "gateway.nodes.allowSkills",
     "gateway.nodes.browser",
@@ -354,24 +633,25 @@ pub(super) const FOREIGN: &[&str] = &[
     "gateway.tailscale",
     "gateway.terminal",
     "gateway.tls",
-    "gateway.tools",
     "gateway.trustedProxies",
+    // messages
+    "messages.ackReaction",
+    "messages.ackReactionScope",
+    "messages.groupChat",
+    "messages.inbound",
+    "messages.messagePrefix",
+    "messages.removeAckAfterReply",
+    "messages.responsePrefix",
+    "messages.tts",
     // session
     "session.agentToAgent",
     "session.dmScope",
     "session.identityLinks",
-    "session.idleMinutes",
     "session.maintenance",
-    "session.reset",
-    "session.resetByChannel",
-    "session.resetByType",
-    "session.resetTriggers",
-    "session.sendPolicy",
     "session.store",
     "session.typingIntervalSeconds",
     "session.typingMode",
     // agents
-    "agents.defaults.model.fallbacks",
     "agents.defaults.models.*.params",
     "agents.defaults.blockStreamingBreak",
     "agents.defaults.blockStreamingChunk",
@@ -389,11 +669,23 @@ pub(super) const FOREIGN: &[&str] = &[
     "agents.defaults.humanDelay",
     "agents.defaults.imageModel",
     "agents.defaults.mediaMaxMb",
-    "agents.defaults.memorySearch",
+    "agents.defaults.memorySearch.cache",
+    "agents.defaults.memorySearch.chunking",
+    "agents.defaults.memorySearch.enabled",
+    "agents.defaults.memorySearch.extraPaths",
+    "agents.defaults.memorySearch.fallback",
+    "agents.defaults.memorySearch.local",
+    "agents.defaults.memorySearch.query",
+    "agents.defaults.memorySearch.remote",
+    "agents.defaults.memorySearch.sources",
+    "agents.defaults.memorySearch.store",
+    "agents.defaults.memorySearch.sync",
     "agents.defaults.repoRoot",
     "agents.defaults.sandbox",
     "agents.defaults.skipBootstrap",
-    "agents.defaults.subagents",
+    "agents.defaults.subagents.archiveAfterMinutes",
+    "agents.defaults.subagents.maxConcurrent",
+    "agents.defaults.subagents.thinking",
     "agents.defaults.timeFormat",
     "agents.defaults.typingIntervalSeconds",
     "agents.defaults.typingMode",
@@ -404,20 +696,17 @@ pub(super) const FOREIGN: &[&str] = &[
     "agents.list[].heartbeat",
     "agents.list[].humanDelay",
     "agents.list[].memorySearch",
-    "agents.list[].model.fallbacks",
     "agents.list[].sandbox",
-    "agents.list[].subagents",
-    "agents.list[].tools",
+    "agents.list[].subagents.model",
+    "agents.list[].tools.elevated",
+    "agents.list[].tools.exec",
+    "agents.list[].tools.sandbox",
     "agents.list[].workspace",
     // models
     "models.bedrockDiscovery",
-    "models.mode",
-    "models.providers.*.auth",
-    "models.providers.*.models[].api",
     "models.providers.*.models[].compat.supportsDeveloperRole",
     "models.providers.*.models[].compat.supportsReasoningEffort",
     "models.providers.*.models[].compat.supportsStore",
-    "models.providers.*.models[].cost",
     "models.providers.*.models[].headers",
     // logging
     "logging.audit",

@@ -43,6 +43,7 @@ impl Gateway {
         self.phase = Phase::Serving;
         self.system.start(self.now);
         self.close_interrupted(open_runs);
+        self.start_tools();
         self.refresh_health();
     }
 
@@ -124,6 +125,7 @@ impl Gateway {
             0 => self.abort_all_runs("restart"),
             _ => self.drain(),
         }
+        self.api_stop();
         let restart_expected_ms = restart_expected.and_then(|d| u64::try_from(d.as_millis()).ok());
         self.system.shutdown = Some(Json::of(&Shutdown { reason, restart_expected_ms }));
     }
@@ -142,6 +144,8 @@ impl Gateway {
         if self.phase != Phase::Stopping || !self.stores.is_empty() || self.runs.open() > 0 {
             return;
         }
+        self.stop_tools();
+        self.settle_tools();
         self.phase = Phase::Stopped;
         self.drain_until = None;
         self.flush_session_changes();

@@ -13,7 +13,7 @@ use crate::ids::{AgentId, ConnId, RunId, SessionId, SessionKey};
 use crate::messages::{Audience, Down, Publish};
 use crate::store::{Op, StoreError, TranscriptEntry};
 
-use super::{Row, SessionEntry, row};
+use super::{Change, Row, SessionEntry, row};
 
 /// So many ancestors of a session are told with it.
 const MAX_ANCESTORS: usize = 64;
@@ -170,12 +170,28 @@ impl Gateway {
         });
     }
 
+    /// Writes what was changed of several sessions, as one transaction.
+    pub(super) fn store_sessions(
+        &mut self,
+        keys: &BTreeSet<SessionKey>,
+        then: impl FnOnce(&mut Self, Result<(), StoreError>) + Send + 'static,
+    ) {
+        let (ops, changes): (Vec<Op>, Vec<Change>) = keys.iter().map(|key| self.sessions.commit(key)).unzip();
+        self.store(ops, move |gateway, result| {
+            for change in &changes {
+                gateway.sessions.settle(change, result.is_ok());
+            }
+            then(gateway, result);
+        });
+    }
+
     /// Tells those who watch the list of sessions that one has changed, now or a moment later together with
     /// other changes. To be called when the change is on disk.
     pub(crate) fn announce_session(&mut self, key: &SessionKey, reason: Reason, run: Option<&RunId>) {
         if self.sessions.changes.note(self.now.mono, key, reason, run) {
             self.publish_session(key, reason, run);
         }
+        self.api_session_moved(key);
     }
 
     /// The same for a session that is gone. It names the incarnation, because there may be a new one already,

@@ -1,0 +1,125 @@
+//! Who a plain HTTP request is from (spec 04 §2).
+//!
+//! The gateway's own secret comes as a bearer token, in either mode. A wrong one is counted together with those
+//! of WebSocket connections: one address has one allowance. In mode `none` nothing is shown, so the request must
+//! come directly from this host and from no page that belongs elsewhere.
+
+use std::time::Duration;
+
+use telson_proto::{Protocol, Role, Scopes};
+
+use super::limiter::{Class, Source};
+use super::origin;
+use super::principal::{AuthMethod, Client, Declared, Principal};
+use super::request::Credentials;
+use super::shared::{self, Reading};
+use crate::gateway::Gateway;
+use crate::http::HttpRequest;
+use crate::peer::is_loopback_name;
+use crate::settings::AuthMode;
+
+/// Why a request is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BearerFault {
+    /// It comes from a page, a host or an address from which nothing may come without a secret.
+    Elsewhere(&'static str),
+    /// It shows no secret.
+    Missing,
+    /// It shows a wrong one; the answer is to be held back for so long.
+    Wrong(Duration),
+    /// Its address was wrong too often and must wait.
+    Locked(Duration),
+}
+
+impl Gateway {
+    /// Who a request is from. Wrong secrets are counted.
+    ///
+    /// # Errors
+    ///
+    /// [`BearerFault`] when it is not let in.
+    pub(crate) fn verify_bearer(&mut self, request: &HttpRequest) -> Result<Principal, BearerFault> {
+        let (method, scopes) = match &self.settings.auth.mode {
+            AuthMode::None => {
+                self.check_neighbour(request)?;
+                (AuthMethod::None, declared_scopes(request))
+            }
+            AuthMode::Token(_) | AuthMode::Password(_) => (self.check_bearer(request)?, Scopes::all()),
+        };
+        Ok(Principal {
+            role: Role::Operator,
+            scopes,
+            method,
+            device: None,
+            protocol: Protocol::V4,
+            addr: request.peer.addr,
+            local: request.peer.is_direct_local(),
+            declared: Declared::new(Client::default()),
+        })
+    }
+
+    fn check_bearer(&mut self, request: &HttpRequest) -> Result<AuthMethod, BearerFault> {
+        let token = request.authorization.as_deref().and_then(bearer).map(str::to_owned);
+        let credentials = Credentials { token, ..Credentials::default() };
+        let mode = &self.settings.auth.mode;
+        let shown = shared::shown(mode, &credentials, Reading::EitherField);
+        if shown.is_none() {
+            return Err(BearerFault::Missing);
+        }
+        let source = Source::of(&request.peer);
+        let limiter = &mut self.handshake.limiter;
+        limiter.check(self.now.mono, Class::SharedSecret, &source).map_err(BearerFault::Locked)?;
+        match shared::evaluate(mode, shown, Reading::EitherField) {
+            Ok(method) => {
+                limiter.succeed(Class::SharedSecret, &source);
+                Ok(method)
+            }
+            Err(_) => Err(BearerFault::Wrong(limiter.fail(self.now.mono, Class::SharedSecret, &source))),
+        }
+    }
+
+    /// Mode `none`: a page of the web can send requests to this host, also under a name of its own that leads
+    /// here, so the name must be this host's and the page must belong here (spec 08 S-19, S-20).
+    fn check_neighbour(&self, request: &HttpRequest) -> Result<(), BearerFault> {
+        let peer = &request.peer;
+        if !peer.is_direct_local() || !peer.host_name().is_none_or(is_loopback_name) {
+            return Err(BearerFault::Elsewhere(
+                "without a secret, requests are taken from this host only; ask for localhost, or set gateway.auth",
+            ));
+        }
+        let foreign = request.header("sec-fetch-site").is_some_and(|site| site.trim() == "cross-site");
+        if foreign || origin::check(peer, &self.settings.auth.allowed_origins, false).is_err() {
+            return Err(BearerFault::Elsewhere(
+                "the page is of another site; allow its origin in gateway.controlUi.allowedOrigins",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// What follows the word `Bearer`, whose case does not matter.
+fn bearer(authorization: &str) -> Option<&str> {
+    let (scheme, token) = authorization.trim_start().split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token)
+}
+
+/// The scopes of a request that shows no secret: all, or those that it names (spec 04 §2.5).
+fn declared_scopes(request: &HttpRequest) -> Scopes {
+    match request.header("x-openclaw-scopes") {
+        None => Scopes::all(),
+        Some(list) => Scopes::parse(&list.split(',').map(str::trim).collect::<Vec<_>>()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scheme_is_read_in_any_case_and_nothing_else_counts() {
+        assert_eq!(bearer("Bearer t"), Some("t"));
+        assert_eq!(bearer("bEARER  t "), Some(" t "));
+        for other in ["t", "Basic dDp0", "Bearer", "Bearert", ""] {
+            assert_eq!(bearer(other), None, "{other}");
+        }
+    }
+}
