@@ -176,7 +176,7 @@ mod tests {
             id: format!("{seq:08x}"),
             parent: None,
             at: seq,
-            run: (seq % 2 == 0).then(|| RunId::new(format!("r{seq}"))),
+            run: seq.is_multiple_of(2).then(|| RunId::new(format!("r{seq}"))),
             message: Json::of(&json!({"role": "user", "content": "0123456789"})),
         };
         (1..=10).map(entry).collect()

@@ -14,7 +14,7 @@ pub(super) fn parse(text: &str) -> Option<i64> {
             4 | 7 => *byte == b'-',
             _ => byte.is_ascii_digit(),
         });
-    let mut parts = shape.then(|| text.split('-').map(|part| part.parse::<i64>()))?;
+    let mut parts = shape.then(|| text.split('-').map(str::parse::<i64>))?;
     let (year, month, day) = (parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?);
     if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;

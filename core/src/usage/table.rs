@@ -220,7 +220,8 @@ impl UsageQuery {
                 Whose::Everyone => false,
                 Whose::Agent { prefix, default } => {
                     let text = key.as_str();
-                    if !text.starts_with(prefix) && !(*default && !text.starts_with("agent:")) {
+                    let owned = text.starts_with(prefix) || (*default && !text.starts_with("agent:"));
+                    if !owned {
                         continue;
                     }
                     false

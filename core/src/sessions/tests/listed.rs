@@ -91,9 +91,9 @@ fn take(world: &mut World, step: &Step) {
         3 => gateway.sessions.edit(now, &key, |entry| entry.note_message(now.wall, "user", "ahoy")),
         4 => gateway.sessions.edit(now, &key, |entry| entry.note_message(now.wall, "assistant", "ahoy")),
         5 => gateway.sessions.edit(now, &key, |entry| entry.spawned_by = Some("agent:main:main".to_owned())),
-        6 => {
-            gateway.sessions.edit_quietly(&key, |entry| entry.set("subject", Some("Sea\nand tide t".into())))
-        }
+        6 => gateway.sessions.edit_quietly(&key, |entry| {
+            entry.set("subject", Some("Sea\nand tide t".into()));
+        }),
         7 => gateway.sessions.run_opened(&key, RunId::new("run")),
         _ => gateway.sessions.remove(&key),
     }
