@@ -110,9 +110,9 @@ limits! {
         "A further run is refused with `UNAVAILABLE`, retryable.";
     RUN_MS: "run" = 600_000, "ms", Some("agents.defaults.timeoutSeconds"),
         "A run that takes longer is aborted with `stopReason` `timeout`.";
-    QUEUE_DEBOUNCE_MS: "queue-debounce" = 1_000, "ms", None,
+    QUEUE_DEBOUNCE_MS: "queue-debounce" = 1_000, "ms", Some("messages.queue.debounceMs"),
         "Messages that wait for a busy session are answered once it is idle and they have been quiet this long.";
-    QUEUE_CAP: "queue" = 20, "messages", None,
+    QUEUE_CAP: "queue" = 20, "messages", Some("messages.queue.cap"),
         "One more message for a busy session: `messages.queue.drop` says which one has no turn of its own.";
     SUBAGENTS_ACTIVE: "subagent-runs" = 8, "runs", None,
         "Another run that a tool has started waits for its turn.";
@@ -128,6 +128,22 @@ limits! {
         "A larger `system-event`, members and text together, is refused with `INVALID_REQUEST`.";
     MODEL_COOLDOWNS: "model-cooldowns" = 1_000, "models", None,
         "Beyond it the model or key that may be asked again soonest is asked at once.";
+    TOOL_CALLS: "tool-calls" = 128, "calls", None,
+        "A further tool call ends at once with an error.";
+    TOOL_MS: "tool" = 60_000, "ms", None,
+        "A tool call that takes longer ends with an error; tools that wait for something have limits of their own.";
+    TOOL_ARGUMENT_BYTES: "tool-arguments" = 1_048_576, "bytes", None,
+        "A tool call with larger arguments ends at once with an error.";
+    TOOL_RESULT_BYTES: "tool-result" = 131_072, "bytes", None,
+        "The text of a larger result is cut, and says so.";
+    MCP_START_MS: "mcp-start" = 30_000, "ms", None,
+        "A tool server that has not answered the handshake or listed its tools by then is started again.";
+    MCP_CALLS: "mcp-calls" = 64, "requests", None,
+        "A further call of the same tool server ends at once with an error.";
+    MCP_TOOLS: "mcp-tools" = 512, "tools", None,
+        "Further tools of the same server are left out.";
+    MCP_MESSAGE_BYTES: "mcp-message" = 4_194_304, "bytes", None,
+        "A tool server that sends a larger message is started again.";
     API_REQUESTS: "api-requests" = 256, "requests", None,
         "One more HTTP request for an endpoint of programs is answered with 503, to be sent again.";
     API_KEEP_ALIVE_MS: "api-keep-alive" = 15_000, "ms", None,

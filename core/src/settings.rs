@@ -2,6 +2,7 @@
 //!
 //! [`crate::config`] makes it from the operator's file; the simulator makes it by hand.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use telson_proto::{Json, Scopes};
@@ -10,7 +11,10 @@ use crate::api::ApiSettings;
 use crate::auth::Secret;
 use crate::ids::AgentId;
 use crate::limits;
+use crate::mcp::settings::McpServerSettings;
 use crate::messages::ConnLimits;
+use crate::policy::Policies;
+use crate::tools::settings::ToolSettings;
 
 mod models;
 
@@ -35,10 +39,16 @@ pub struct Settings {
     pub simple_max_scopes: Scopes,
     /// The agents.
     pub agents: AgentSettings,
+    /// What is decided about a message before its run.
+    pub policies: Policies,
     /// The model providers, `echo` not among them: it is always there.
     pub providers: Vec<ProviderSettings>,
     /// How long keys rest after a failure.
     pub cooldowns: CooldownSettings,
+    /// Tools and who may use them.
+    pub tools: ToolSettings,
+    /// The servers that bring tools, by name.
+    pub mcp: Vec<McpServerSettings>,
     /// The HTTP endpoints for programs.
     pub api: ApiSettings,
     /// The configuration as `config.get` shows it, secrets redacted.
@@ -62,6 +72,8 @@ pub struct Facts {
     pub config_path: String,
     /// The state directory.
     pub state_dir: String,
+    /// What local time is ahead of UTC, in seconds; negative west of it.
+    pub utc_offset_secs: i32,
 }
 
 /// Who may connect.
@@ -183,6 +195,10 @@ pub struct QueueSettings {
     pub cap: usize,
     /// Which one goes when there are more.
     pub drop: QueueDrop,
+    /// The mode by channel, whose names are lower case.
+    pub mode_by_channel: BTreeMap<String, QueueMode>,
+    /// The wait by channel.
+    pub debounce_by_channel: BTreeMap<String, Duration>,
 }
 
 impl Default for QueueSettings {
@@ -192,6 +208,8 @@ impl Default for QueueSettings {
             debounce: limits::millis(limits::QUEUE_DEBOUNCE_MS),
             cap: limits::length(limits::QUEUE_CAP),
             drop: QueueDrop::Summarize,
+            mode_by_channel: BTreeMap::new(),
+            debounce_by_channel: BTreeMap::new(),
         }
     }
 }
@@ -213,6 +231,10 @@ pub enum QueueMode {
 }
 
 impl QueueMode {
+    /// Every word that names a mode.
+    pub const WORDS: [&'static str; 7] =
+        ["collect", "followup", "steer", "steer-backlog", "steer+backlog", "queue", "interrupt"];
+
     /// Reads the word of a configuration, a session or a client; `queue` is the old name of `steer`.
     pub fn parse(word: &str) -> Option<Self> {
         Some(match word.trim().to_ascii_lowercase().as_str() {
@@ -250,6 +272,18 @@ pub enum QueueDrop {
 }
 
 impl QueueDrop {
+    /// The words.
+    pub const WORDS: [&'static str; 3] = ["summarize", "old", "new"];
+
+    /// The word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Summarize => "summarize",
+            Self::Old => "old",
+            Self::New => "new",
+        }
+    }
+
     /// Reads the word of a configuration or a session.
     pub fn parse(word: &str) -> Option<Self> {
         Some(match word.trim().to_ascii_lowercase().as_str() {
@@ -318,6 +352,7 @@ impl Settings {
                 device_family: "Linux".to_owned(),
                 config_path: "/nowhere/telson.json".to_owned(),
                 state_dir: "/nowhere".to_owned(),
+                utc_offset_secs: 0,
             },
             auth: AuthSettings::new(mode),
             limits: LimitSettings::default(),
@@ -325,8 +360,11 @@ impl Settings {
             simple_dialect: true,
             simple_max_scopes: Scopes::all(),
             agents: AgentSettings::default(),
+            policies: Policies::default(),
             providers: Vec::new(),
             cooldowns: CooldownSettings::default(),
+            tools: ToolSettings::default(),
+            mcp: Vec::new(),
             api: ApiSettings::default(),
             config: ConfigView::absent(),
         }

@@ -40,6 +40,9 @@ pub struct ChatSendParams {
     /// v4: the agent of a key that names none.
     #[serde(default)]
     pub agent_id: Option<Text>,
+    /// v4: the words are words, even if they look like a command.
+    #[serde(default)]
+    pub suppress_command_interpretation: Option<bool>,
 }
 
 /// A file beside a message. Further members are ignored.

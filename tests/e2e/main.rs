@@ -19,5 +19,7 @@ mod provider;
 mod providers;
 mod readme;
 mod secrets;
+mod sessions;
 mod start;
 mod talk;
+mod typed;

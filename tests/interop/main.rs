@@ -5,6 +5,7 @@
 
 mod gateway_client;
 mod llama;
+mod mcp;
 mod openclaw;
 mod openclaw_node;
 mod sdk;

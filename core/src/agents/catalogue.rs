@@ -82,6 +82,12 @@ impl Agents {
         self.detailed_choices(View::Default, providers, now)
     }
 
+    /// The models that may be chosen, with their aliases, whether they can be asked just now or not.
+    pub(crate) fn allowed_choices(&self) -> Vec<ModelChoice> {
+        let allowed = self.models.iter().filter(|model| self.allows(&model.reference));
+        allowed.map(|model| ModelChoice { alias: self.alias(&model.reference), ..model.choice() }).collect()
+    }
+
     /// The models of a view, with what protocol 4 adds.
     pub(super) fn detailed_choices(&self, view: View, providers: &Providers, now: Now) -> Vec<ModelChoice> {
         let shown = self.models.iter().filter(|model| match view {

@@ -70,6 +70,12 @@ pub enum Effect {
     SeeDevices,
     /// See the configuration.
     SeeConfig,
+    /// See which tools there are.
+    SeeTools,
+    /// Fetch from the public web.
+    FetchPublicUrl,
+    /// Operate the gateway by its tools: its state, its jobs, its nodes.
+    OperateGateway,
 }
 
 impl Effect {
@@ -92,7 +98,9 @@ impl Effect {
                 | Self::RewindSession { .. },
                 _,
             ) => Scope::Admin,
-            (Self::ReadSessions, _) => Scope::Read,
+            (Self::ReadSessions | Self::SeeTools, _) => Scope::Read,
+            (Self::FetchPublicUrl, _) => Scope::Write,
+            (Self::OperateGateway, _) => Scope::Admin,
             (Self::PostSystemEvent, _) => Scope::Admin,
             (Self::SwitchTalkMode, Protocol::V3) => Scope::Write,
             (Self::SwitchTalkMode, Protocol::V4) => Scope::Talk,
@@ -110,6 +118,12 @@ impl Effect {
 /// The role error for nodes, the missing-scope error of the principal's protocol for operators.
 pub fn authorize(principal: &Principal, effect: &Effect) -> Result<(), ErrorShape> {
     require(principal, effect.needs(principal.protocol))
+}
+
+/// Whether a tool may cause `effect`. Who runs an agent holds `operator.write`; what asks for more is for the owner
+/// of the gateway alone.
+pub(crate) fn permits_tool(owner: bool, effect: &Effect) -> bool {
+    owner || matches!(effect.needs(Protocol::V4), Scope::Read | Scope::Write)
 }
 
 /// Whether `principal` is an operator that holds `scope`; otherwise the error to answer with.

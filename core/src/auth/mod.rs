@@ -23,7 +23,7 @@ mod tests;
 mod verify;
 
 pub use authorize::{Effect, authorize};
-pub(crate) use authorize::{require, wrong_role};
+pub(crate) use authorize::{permits_tool, require, wrong_role};
 pub(crate) use bearer::BearerFault;
 pub use principal::{AuthMethod, Client, Declared, Principal};
 pub use secret::Secret;

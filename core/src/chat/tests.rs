@@ -383,5 +383,8 @@ fn a_new_session_ends_what_ran_and_a_repeat_does_not_empty_it_again() {
     assert_eq!(world.shelf.messages(MAIN).len(), 2);
     let plain = world.client(Protocol::V4, World::read_write(), None);
     let params = json!({"sessionKey": "main", "message": "/reset", "idempotencyKey": "r3"});
-    assert_eq!(world.refusal(plain, "chat.send", params).code, ErrorCode::Forbidden);
+    assert_eq!(world.ask(plain, "chat.send", params)["status"], "started");
+    let refusal = world.terminal("r3", Protocol::V4).unwrap();
+    assert_eq!(refusal["message"]["content"][0]["text"], "missing scope: operator.admin");
+    assert_eq!(world.shelf.messages(MAIN).len(), 4, "the session is as it was");
 }

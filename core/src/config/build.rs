@@ -7,13 +7,14 @@ use telson_proto::Scopes;
 use super::check::Check;
 use super::failure::Failure;
 use super::issue::Issue;
+use super::policies::queues;
 use super::tree::Node;
 use crate::ids::AgentId;
 use crate::limits::length;
 use crate::providers::known;
 use crate::sessions::keys::normalise_agent;
 use crate::settings::{
-    AgentProfile, AgentSettings, AuthMode, AuthSettings, Identity, LimitSettings, ModelRef, QueueSettings,
+    AgentProfile, AgentSettings, AuthMode, AuthSettings, Identity, LimitSettings, ModelRef,
 };
 
 pub(super) fn text(node: &Node, path: &str) -> Option<String> {
@@ -104,12 +105,12 @@ pub(super) fn agents(root: &Node, check: &mut Check<'_>) -> AgentSettings {
         allowed_models: allowed(defaults, check),
         model_thinking: model_thinking(defaults),
         context_tokens: count(defaults, "contextTokens"),
-        queue: QueueSettings::default(),
+        queue: queues(root),
     }
 }
 
 /// `model: "provider/model"` or `model: {primary: "provider/model"}`.
-fn model(node: &Node) -> Option<ModelRef> {
+pub(super) fn model(node: &Node) -> Option<ModelRef> {
     let written = text(node, "model").or_else(|| text(node, "model.primary"))?;
     reference(&written)
 }

@@ -1,6 +1,8 @@
 //! Every configuration key in one place: its kind, its default and what it means (spec 05 §3). Validation, the
 //! defaults that `config.get` shows and the configuration page of the documentation are made from this table.
 
+use crate::settings::{QueueDrop, QueueMode};
+
 /// A configuration key.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
@@ -119,6 +121,11 @@ const SCOPES: &[&str] = &[
     "operator.talk",
     "operator.talk.secrets",
 ];
+/// When a session begins anew by itself.
+const RESETS: &[&str] = &["daily", "idle", "none"];
+/// What a rule about messages says.
+const VERDICTS: &[&str] = &["allow", "deny"];
+const PROFILES: &[&str] = &["minimal", "coding", "messaging", "full"];
 const THINKING: &[&str] = &["off", "minimal", "low", "medium", "high", "xhigh"];
 const APIS: &[&str] = &[
     "openai-completions",
@@ -254,6 +261,69 @@ keys! {
         "`global` makes one conversation of all.";
     "session.mainKey" Kind::Text, Some("\"main\""),
         "The word for an agent's main session.";
+    "session.resetTriggers" Kind::Texts, Some("[\"/new\", \"/reset\"]"),
+        "The words that begin a session anew when a message begins with them.";
+    "session.reset.mode" Kind::Choice(RESETS), Some("\"daily\""),
+        "When a session begins anew by itself, as the next message arrives: `daily` at an hour, `idle` after a while without messages, `none` never.";
+    "session.reset.atHour" Kind::Count(0, 23), Some("4"),
+        "The hour of mode `daily`, in the gateway's local time.";
+    "session.reset.idleMinutes" Kind::Count(1, 5_256_000), None,
+        "After so many idle minutes a session begins anew, in mode `daily` too; 60 in mode `idle` when unset.";
+    "session.idleMinutes" Kind::Count(1, 5_256_000), None,
+        "The old way to write mode `idle`; counts when `session.reset` is absent.";
+    "session.resetByType.dm.mode" Kind::Choice(RESETS), None,
+        "As `session.reset.mode`, for direct conversations.";
+    "session.resetByType.dm.atHour" Kind::Count(0, 23), None,
+        "As `session.reset.atHour`, for direct conversations.";
+    "session.resetByType.dm.idleMinutes" Kind::Count(1, 5_256_000), None,
+        "As `session.reset.idleMinutes`, for direct conversations.";
+    "session.resetByType.direct.mode" Kind::Choice(RESETS), None,
+        "As `session.reset.mode`, for direct conversations.";
+    "session.resetByType.direct.atHour" Kind::Count(0, 23), None,
+        "As `session.reset.atHour`, for direct conversations.";
+    "session.resetByType.direct.idleMinutes" Kind::Count(1, 5_256_000), None,
+        "As `session.reset.idleMinutes`, for direct conversations.";
+    "session.resetByType.group.mode" Kind::Choice(RESETS), None,
+        "As `session.reset.mode`, for groups and channels.";
+    "session.resetByType.group.atHour" Kind::Count(0, 23), None,
+        "As `session.reset.atHour`, for groups and channels.";
+    "session.resetByType.group.idleMinutes" Kind::Count(1, 5_256_000), None,
+        "As `session.reset.idleMinutes`, for groups and channels.";
+    "session.resetByType.thread.mode" Kind::Choice(RESETS), None,
+        "As `session.reset.mode`, for threads and topics.";
+    "session.resetByType.thread.atHour" Kind::Count(0, 23), None,
+        "As `session.reset.atHour`, for threads and topics.";
+    "session.resetByType.thread.idleMinutes" Kind::Count(1, 5_256_000), None,
+        "As `session.reset.idleMinutes`, for threads and topics.";
+    "session.resetByChannel.*.mode" Kind::Choice(RESETS), None,
+        "As `session.reset.mode`, for one channel such as `webchat`; beats the type.";
+    "session.resetByChannel.*.atHour" Kind::Count(0, 23), None,
+        "As `session.reset.atHour`, for one channel.";
+    "session.resetByChannel.*.idleMinutes" Kind::Count(1, 5_256_000), None,
+        "As `session.reset.idleMinutes`, for one channel.";
+    "session.sendPolicy.default" Kind::Choice(VERDICTS), Some("\"allow\""),
+        "Whether sessions that no rule fits take messages.";
+    "session.sendPolicy.rules[].action" Kind::Choice(VERDICTS), None,
+        "What the rule says. Required. A rule that denies beats one that allows.";
+    "session.sendPolicy.rules[].match.channel" Kind::Text, None,
+        "The rule fits sessions of this channel.";
+    "session.sendPolicy.rules[].match.chatType" Kind::Choice(&["direct", "dm", "group", "channel"]), None,
+        "The rule fits conversations of this kind.";
+    "session.sendPolicy.rules[].match.keyPrefix" Kind::Text, None,
+        "The rule fits sessions whose key begins so, with or without `agent:<id>:`.";
+
+    "messages.queue.mode" Kind::Choice(&QueueMode::WORDS), Some("\"collect\""),
+        "What a message does while its session is busy. `queue` is an old name of `steer`.";
+    "messages.queue.debounceMs" Kind::Count(0, DAY_MS), Some("1000"),
+        "How long waiting messages wait for more.";
+    "messages.queue.cap" Kind::Count(1, 1_000), Some("20"),
+        "How many messages may wait.";
+    "messages.queue.drop" Kind::Choice(&QueueDrop::WORDS), Some("\"summarize\""),
+        "What becomes of messages beyond the cap.";
+    "messages.queue.byChannel.*" Kind::Choice(&QueueMode::WORDS), None,
+        "The mode of one channel.";
+    "messages.queue.debounceMsByChannel.*" Kind::Count(0, DAY_MS), None,
+        "The wait of one channel.";
 
     "agents.defaults.model" Kind::Model, Some("\"echo/echo\""),
         "The model of agents that name none. Written as a text, or as `{primary: …}`. `echo/echo` repeats the user's words.";
@@ -363,6 +433,94 @@ keys! {
         Some("\"max_tokens\""),
         "How the server spells the limit of an answer.";
 
+    "tools.profile" Kind::Choice(PROFILES), None,
+        "The set of tools every agent begins with; everything when unset.";
+    "tools.allow" Kind::Texts, Some("[]"),
+        "Only these tools: names, names with `*`, or groups such as `group:web`. Not together with `alsoAllow`.";
+    "tools.alsoAllow" Kind::Texts, Some("[]"),
+        "These tools beyond the profile.";
+    "tools.deny" Kind::Texts, Some("[]"),
+        "Not these tools, whatever else is said.";
+    "tools.byProvider.*.profile" Kind::Choice(PROFILES), None,
+        "The set of tools an agent on this provider, or `provider/model`, begins with; everything when unset.";
+    "tools.byProvider.*.allow" Kind::Texts, Some("[]"),
+        "Only these tools: names, names with `*`, or groups such as `group:web`. Not together with `alsoAllow`.";
+    "tools.byProvider.*.alsoAllow" Kind::Texts, Some("[]"),
+        "These tools beyond the profile.";
+    "tools.byProvider.*.deny" Kind::Texts, Some("[]"),
+        "Not these tools, whatever else is said.";
+    "agents.list[].tools.profile" Kind::Choice(PROFILES), None,
+        "The set of tools the agent begins with; everything when unset.";
+    "agents.list[].tools.allow" Kind::Texts, Some("[]"),
+        "Only these tools: names, names with `*`, or groups such as `group:web`. Not together with `alsoAllow`.";
+    "agents.list[].tools.alsoAllow" Kind::Texts, Some("[]"),
+        "These tools beyond the profile.";
+    "agents.list[].tools.deny" Kind::Texts, Some("[]"),
+        "Not these tools, whatever else is said.";
+    "agents.list[].tools.byProvider.*.profile" Kind::Choice(PROFILES), None,
+        "The set of tools the agent on this provider, or `provider/model`, begins with; everything when unset.";
+    "agents.list[].tools.byProvider.*.allow" Kind::Texts, Some("[]"),
+        "Only these tools: names, names with `*`, or groups such as `group:web`. Not together with `alsoAllow`.";
+    "agents.list[].tools.byProvider.*.alsoAllow" Kind::Texts, Some("[]"),
+        "These tools beyond the profile.";
+    "agents.list[].tools.byProvider.*.deny" Kind::Texts, Some("[]"),
+        "Not these tools, whatever else is said.";
+    "tools.subagents.tools.allow" Kind::Texts, Some("[]"),
+        "Only these tools: names, names with `*`, or groups such as `group:web`. Not together with `alsoAllow`.";
+    "tools.subagents.tools.alsoAllow" Kind::Texts, Some("[]"),
+        "These tools beyond the profile.";
+    "tools.subagents.tools.deny" Kind::Texts, Some("[]"),
+        "Not these tools, whatever else is said.";
+    "tools.sessions.visibility" Kind::Choice(&["self", "tree", "agent", "all"]), Some("\"tree\""),
+        "Which sessions the tools of a session reach: itself, those it has started too, every one of its agent, or all.";
+    "tools.agentToAgent.enabled" Kind::Flag, Some("false"),
+        "Let the tools of one agent reach sessions of another, when `tools.sessions.visibility` is `all`.";
+    "tools.agentToAgent.allow" Kind::Texts, Some("[]"),
+        "The agents that may reach each other, with `*` as wildcard; all when empty.";
+    "tools.web.fetch.enabled" Kind::Flag, Some("true"),
+        "Whether agents may fetch pages of the public web.";
+    "tools.web.fetch.maxChars" Kind::Count(100, 1_000_000), Some("50000"),
+        "The most characters of a page.";
+    "tools.web.fetch.maxBytes" Kind::Count(1_024, 64 * MIB), Some("2000000"),
+        "The largest page in bytes.";
+    "tools.web.fetch.timeoutSeconds" Kind::Count(1, 600), Some("30"),
+        "How long a page may take, redirects included.";
+    "tools.web.fetch.maxRedirects" Kind::Count(0, 5), Some("3"),
+        "How many redirects are followed.";
+    "tools.web.fetch.userAgent" Kind::Text, None,
+        "The user agent that pages see.";
+    "agents.defaults.subagents.maxSpawnDepth" Kind::Count(1, 5), Some("1"),
+        "How deep sub-agents nest: with 1 a sub-agent starts none.";
+    "agents.defaults.subagents.maxChildrenPerAgent" Kind::Count(1, 20), Some("5"),
+        "How many sub-agents of one session run at once.";
+    "agents.defaults.subagents.runTimeoutSeconds" Kind::Count(1, 7 * 24 * 3_600), None,
+        "How long a sub-agent may run; as any run when unset.";
+    "agents.defaults.subagents.model" Kind::Model, None,
+        "The model of sub-agents that are given none.";
+    "agents.list[].subagents.allowAgents" Kind::Texts, Some("[]"),
+        "The agents that it may start beside itself; `*` for any.";
+    "mcp.servers.*.command" Kind::Text, None,
+        "The program of a tool server that speaks by lines. Either this or `url` is required.";
+    "mcp.servers.*.args" Kind::Texts, Some("[]"),
+        "Its arguments.";
+    "mcp.servers.*.env.*" Kind::Secret, None,
+        "A variable of its environment, which else holds `PATH`, `HOME`, `LANG` and `TMPDIR` only.";
+    "mcp.servers.*.cwd" Kind::Text, None,
+        "Its working directory, as an absolute path; that of the gateway when unset.";
+    "mcp.servers.*.url" Kind::Url, None,
+        "Where a tool server that speaks streamable HTTP is.";
+    "mcp.servers.*.headers.*" Kind::Secret, None,
+        "A further header of each request to it.";
+    "mcp.servers.*.transport" Kind::Choice(&["stdio", "streamable-http"]), None,
+        "How it is reached; known by `command` or `url`, so it need not be said.";
+    "mcp.servers.*.enabled" Kind::Flag, Some("true"),
+        "Whether it is started.";
+    "mcp.servers.*.timeoutMs" Kind::Count(1_000, 3_600_000), Some("60000"),
+        "How long a call may take.";
+    "mcp.servers.*.tools.allow" Kind::Texts, Some("[]"),
+        "Only these of its tools, by the server's own names with `*` as wildcard; all when empty.";
+    "mcp.servers.*.tools.deny" Kind::Texts, Some("[]"),
+        "Not these of its tools.";
     "logging.level" Kind::Choice(LEVELS), Some("\"info\""),
         "What goes into the log file.";
     "logging.file" Kind::Path, None,
@@ -412,10 +570,8 @@ pub(super) const FOREIGN: &[&str] = &[
     "discovery",
     "env",
     "hooks",
-    "mcp",
     "media",
     "memory",
-    "messages",
     "meta",
     "nodeHost",
     "plugins",
@@ -425,7 +581,6 @@ pub(super) const FOREIGN: &[&str] = &[
     "surfaces",
     "talk",
     "telemetry",
-    "tools",
     "transcripts",
     "tts",
     "ui",
@@ -433,6 +588,16 @@ pub(super) const FOREIGN: &[&str] = &[
     "web",
     "wizard",
     "worktrees",
+    "tools.elevated",
+    "tools.exec",
+    "tools.links",
+    "tools.media",
+    "tools.message",
+    "tools.sandbox",
+    "tools.web.search",
+    "tools.web.fetch.cacheTtlMinutes",
+    "tools.web.fetch.firecrawl",
+    "tools.web.fetch.readability",
     // gateway
     "gateway.allowRealIpFallback",
     "gateway.auth.allowTailscale",
@@ -469,17 +634,20 @@ pub(super) const FOREIGN: &[&str] = &[
     "gateway.terminal",
     "gateway.tls",
     "gateway.trustedProxies",
+    // messages
+    "messages.ackReaction",
+    "messages.ackReactionScope",
+    "messages.groupChat",
+    "messages.inbound",
+    "messages.messagePrefix",
+    "messages.removeAckAfterReply",
+    "messages.responsePrefix",
+    "messages.tts",
     // session
     "session.agentToAgent",
     "session.dmScope",
     "session.identityLinks",
-    "session.idleMinutes",
     "session.maintenance",
-    "session.reset",
-    "session.resetByChannel",
-    "session.resetByType",
-    "session.resetTriggers",
-    "session.sendPolicy",
     "session.store",
     "session.typingIntervalSeconds",
     "session.typingMode",
@@ -515,7 +683,9 @@ pub(super) const FOREIGN: &[&str] = &[
     "agents.defaults.repoRoot",
     "agents.defaults.sandbox",
     "agents.defaults.skipBootstrap",
-    "agents.defaults.subagents",
+    "agents.defaults.subagents.archiveAfterMinutes",
+    "agents.defaults.subagents.maxConcurrent",
+    "agents.defaults.subagents.thinking",
     "agents.defaults.timeFormat",
     "agents.defaults.typingIntervalSeconds",
     "agents.defaults.typingMode",
@@ -527,8 +697,10 @@ pub(super) const FOREIGN: &[&str] = &[
     "agents.list[].humanDelay",
     "agents.list[].memorySearch",
     "agents.list[].sandbox",
-    "agents.list[].subagents",
-    "agents.list[].tools",
+    "agents.list[].subagents.model",
+    "agents.list[].tools.elevated",
+    "agents.list[].tools.exec",
+    "agents.list[].tools.sandbox",
     "agents.list[].workspace",
     // models
     "models.bedrockDiscovery",

@@ -27,7 +27,9 @@ mod keys;
 mod logging;
 mod models;
 mod nearest;
+mod policies;
 mod secrets;
+mod tools;
 mod tree;
 mod view;
 
@@ -121,7 +123,8 @@ impl Loaded {
             let profiles = provider.profiles.iter().map(|profile| profile.secret.expose());
             provider.api_key.as_ref().map(Secret::expose).into_iter().chain(profiles).chain(headers)
         });
-        own.into_iter().chain(providers)
+        let servers = self.draft.mcp.iter().flat_map(|server| server.secrets());
+        own.into_iter().chain(providers).chain(servers)
     }
 }
 
@@ -163,6 +166,9 @@ pub fn load(
         providers: models::providers(&root, env, &agents, &mut check),
         cooldowns: models::cooldowns(&root),
         agents,
+        policies: policies::policies(&root, &mut check),
+        tools: tools::tools(&root, &mut check),
+        mcp: tools::servers(&root, &mut check),
         api: api::settings(&root),
         ..Settings::plain(AuthMode::None)
     };

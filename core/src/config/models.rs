@@ -378,7 +378,7 @@ fn names(agents: &AgentSettings, provider: &str) -> bool {
     all.any(|model| model.provider == provider)
 }
 
-fn is_header_name(name: &str) -> bool {
+pub(super) fn is_header_name(name: &str) -> bool {
     !name.is_empty()
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }

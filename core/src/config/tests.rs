@@ -67,6 +67,9 @@ fn required(path: &str, opening: &str) -> &'static str {
         _ if path.starts_with("models.providers.*.models[]") && !path.ends_with(".id") && deep == 4 => {
             "id: 'm', "
         }
+        _ if path.starts_with("session.sendPolicy.rules[].match") && deep == 3 => "action: 'deny', ",
+        "mcp.servers.*.command" | "mcp.servers.*.url" => "",
+        _ if path.starts_with("mcp.servers") && deep == 3 => "command: 'x', ",
         _ => "",
     }
 }

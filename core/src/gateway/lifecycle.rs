@@ -43,6 +43,7 @@ impl Gateway {
         self.phase = Phase::Serving;
         self.system.start(self.now);
         self.close_interrupted(open_runs);
+        self.start_tools();
         self.refresh_health();
     }
 
@@ -143,6 +144,8 @@ impl Gateway {
         if self.phase != Phase::Stopping || !self.stores.is_empty() || self.runs.open() > 0 {
             return;
         }
+        self.stop_tools();
+        self.settle_tools();
         self.phase = Phase::Stopped;
         self.drain_until = None;
         self.flush_session_changes();

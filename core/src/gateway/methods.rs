@@ -5,7 +5,7 @@
 
 use telson_proto::{ErrorShape, Protocol, Scope};
 
-use crate::{agents, chat, devices, sessions, system};
+use crate::{agents, chat, commands, devices, sessions, system, tools};
 
 use super::Gateway;
 use super::dispatch::{RawCall, typed};
@@ -130,6 +130,8 @@ pub const METHODS: &[Method] = methods! {
         "Aborts one run of a session, or all.";
     "chat.inject"       ADMIN, ADMIN, Nowhere, [], chat::inject,
         "Writes a message in the assistant's name, without a run.";
+    "commands.list"     Need::Absent, READ, V4, [], commands::list,
+        "The commands that can be typed.";
     "agent"             WRITE, WRITE, Both, [idempotent starts_work takes_its_time], chat::agent,
         "Runs an agent; answers twice, when accepted and when done.";
     "agent.wait"        WRITE, WRITE, Both, [takes_its_time], chat::wait,
@@ -154,8 +156,22 @@ pub const METHODS: &[Method] = methods! {
         "Starts a session's transcript anew.";
     "sessions.delete"   ADMIN, WRITE, Both, [], sessions::delete,
         "Removes a session; `write` is enough for one that is archived, with `archivedOnly`.";
-    "sessions.compact"  ADMIN, ADMIN, Both, [], sessions::compact,
-        "Keeps the last lines of a transcript and archives the others.";
+    "sessions.compact"  ADMIN, ADMIN, Both, [takes_its_time], sessions::compact,
+        "Keeps the last lines of a transcript and archives the others; without `maxLines` on protocol 4, sums it up.";
+    "sessions.cleanup"  Need::Absent, ADMIN, V4, [], sessions::cleanup,
+        "Reports what the store of sessions holds, and removes empty ones.";
+    "sessions.recover"  Need::Absent, WRITE, V4, [starts_work], sessions::recover,
+        "Goes on with an answer that was cut short.";
+    "sessions.groups.list" Need::Absent, READ, V4, [], sessions::list_groups,
+        "The groups of sessions, in their order.";
+    "sessions.groups.put" Need::Absent, WRITE, V4, [], sessions::put_groups,
+        "Replaces the list of groups.";
+    "sessions.groups.rename" Need::Absent, WRITE, V4, [], sessions::rename_group,
+        "Gives a group another name, on its sessions too.";
+    "sessions.groups.delete" Need::Absent, WRITE, V4, [], sessions::delete_group,
+        "Removes a group; its sessions stay.";
+    "session.typing"    Need::Absent, WRITE, V4, [], sessions::typing,
+        "Tells those who watch a session that somebody writes.";
     "sessions.create"   Need::Absent, WRITE, V4, [idempotent starts_work], sessions::create,
         "Makes a session, and begins its first run when there are words.";
     "sessions.send"     Need::Absent, WRITE, V4, [idempotent starts_work], sessions::send,
@@ -182,6 +198,10 @@ pub const METHODS: &[Method] = methods! {
         "The branches of a transcript.";
     "sessions.branches.switch" Need::Absent, ADMIN, V4, [], sessions::switch_branch,
         "Makes another branch the conversation.";
+    "tools.catalog"     Need::Absent, READ, V4, [], tools::catalog,
+        "The tools that there are, by group, with the profiles that hold them.";
+    "tools.effective"   Need::Absent, READ, V4, [], tools::effective,
+        "The tools that an agent may use in a session.";
     "device.pair.list"  PAIRING, PAIRING, Both, [], devices::list,
         "The paired devices and the requests that wait.";
 };

@@ -302,6 +302,7 @@ impl Gateway {
             Input::Stop { reason, restart_expected } => self.stop(&reason, restart_expected),
             Input::Timeout => self.timeout(),
         }
+        self.settle_tools();
         self.announce();
         self.finish_stopping();
     }
@@ -315,7 +316,10 @@ impl Gateway {
     pub fn poll_timeout(&self) -> Option<Duration> {
         match self.phase {
             Phase::Serving => {}
-            Phase::Stopping => return earliest(self.drain_until, self.runs.next_deadline()),
+            Phase::Stopping => {
+                let runs = earliest(self.runs.next_deadline(), self.tools.next_deadline());
+                return earliest(self.drain_until, runs);
+            }
             Phase::Starting | Phase::Stopped | Phase::Broken => return None,
         }
         let domains = earliest(self.runs.next_deadline(), self.handshake.next_deadline());

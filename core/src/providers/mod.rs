@@ -19,7 +19,7 @@ mod ollama;
 mod openai_chat;
 mod openai_responses;
 pub(crate) mod request;
-mod sse;
+pub(crate) mod sse;
 mod target;
 mod wire;
 

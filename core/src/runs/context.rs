@@ -208,7 +208,7 @@ fn image(block: &Value) -> Option<Image> {
 }
 
 /// A moment in UTC, as it stands before system events in a prompt.
-pub(super) fn stamp(wall: u64) -> String {
+pub(crate) fn stamp(wall: u64) -> String {
     const DAY: u64 = 86_400;
     let secs = wall / 1_000;
     let (days, rest) = (secs / DAY, secs % DAY);

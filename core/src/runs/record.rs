@@ -6,6 +6,7 @@ use telson_proto::Json;
 use crate::ids::RunId;
 use crate::providers::request::{Image, ToolCall};
 use crate::providers::{Cost, Usage};
+use crate::sessions::sanitise::INTERNAL;
 use crate::tools::ToolOutcome;
 
 use super::saying::Saying;
@@ -19,7 +20,11 @@ pub(super) fn user(run: &RunId, ask: &Ask, at: u64) -> Json {
     }
     content.extend(ask.images.iter().map(image));
     let key = format!("{run}:user");
-    Json::of(&json!({"role": "user", "content": content, "timestamp": at, "idempotencyKey": key}))
+    let mut message = json!({"role": "user", "content": content, "timestamp": at, "idempotencyKey": key});
+    if ask.internal {
+        message[INTERNAL] = true.into();
+    }
+    Json::of(&message)
 }
 
 /// What a model has said in one call.

@@ -145,8 +145,9 @@ impl Gateway {
         let now = self.now;
         self.sessions.run_closed(&run.key, id);
         tracing::debug!(target: "gateway", run = %id, session = %run.key, end = word(end), "run ended");
-        // A compaction is no turn of the conversation: its own events say what it did.
-        if run.ask.purpose == Purpose::Answer {
+        // A compaction is no turn of the conversation: its own events say what it did. One that was typed in the
+        // chat has an end there.
+        if run.ask.purpose == Purpose::Answer || run.family == Family::Chat {
             for event in run.voice.finish(now, ending(end, &run.model)) {
                 self.publish(event);
             }

@@ -124,7 +124,7 @@ impl Gateway {
         let Some(run) = self.runs.open.get_mut(id) else { return };
         if run.ask.purpose == Purpose::Compact {
             if !self.compact_talk(id) {
-                self.end_run(id, End::Compacted);
+                self.end_compaction(id, false);
             }
             return;
         }
@@ -148,7 +148,8 @@ impl Gateway {
             None => self.agents.model_of(&run.agent, self.sessions.entry(&run.key)),
         };
         let entry = self.sessions.entry(&run.key);
-        let verbose = entry.and_then(|entry| entry.verbose_level.as_deref());
+        let own = entry.and_then(|entry| entry.verbose_level.as_deref());
+        let verbose = run.ask.levels.verbose.or(own);
         let verbose = verbose.or(self.settings.agents.verbose_default.as_deref());
         // `full` shows tools too [C-20].
         let loud = matches!(verbose, Some("on" | "full"));

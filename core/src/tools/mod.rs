@@ -1,9 +1,30 @@
 //! Tools: what a model may call, who may call it, and the calls that are under way (spec 02 §9.1, 04 §12).
 //!
-//! A tool is a name, a schema and something that is done. Built-in tools are functions of the gateway; servers
-//! of the Model Context Protocol bring more. A call ends with exactly one outcome, which goes to the run or to
-//! the HTTP request that made it.
+//! A tool is a name, a schema and something that is done. Built-in tools are functions of the gateway, in one
+//! table ([`BUILT_IN`]); servers of the Model Context Protocol ([`crate::mcp`]) bring more. The policy decides what
+//! a caller sees; what it does not see does not exist for it.
+//!
+//! A call ends with exactly one outcome, which goes to the run or to the HTTP request that made it, or it is
+//! given up by its caller and ends with none. Outcomes are delivered at the end of the input that made them, so
+//! never before [`Gateway::call_tool`] has returned.
 
+mod access;
+mod arguments;
+mod builtin;
+mod calls;
+mod catalogue;
+mod methods;
+mod policy;
+pub mod settings;
+mod spawned;
+mod untrusted;
+mod visibility;
+mod web_fetch;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -12,10 +33,20 @@ use telson_proto::Json;
 use crate::fetch::FetchEvent;
 use crate::gateway::Gateway;
 use crate::ids::{AgentId, CallId, FetchId, HttpId, ProcessId, RunId, SessionKey};
+use crate::mcp::Mcp;
 use crate::process::ProcessEvent;
 use crate::providers::request::Image;
-use crate::runs::RunResult;
 use crate::settings::Settings;
+use crate::time::earliest;
+
+pub use catalogue::{BUILT_IN, BuiltIn};
+pub(crate) use methods::{catalog, effective};
+pub use policy::GROUPS;
+pub(crate) use policy::wildcard;
+pub(crate) use untrusted::{cut, wrap as wrap_untrusted};
+
+use calls::Under;
+use spawned::Spawned;
 
 /// What a model is told of a tool.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,42 +109,81 @@ impl ToolOutcome {
 }
 
 /// The tools and their calls.
-pub struct Tools {}
+pub struct Tools {
+    /// The servers that bring tools.
+    pub(crate) mcp: Mcp,
+    /// The calls that have no outcome yet.
+    calls: BTreeMap<CallId, Under>,
+    /// Outcomes that are delivered at the end of this input.
+    done: VecDeque<(CallId, Caller, ToolOutcome)>,
+    /// The runs that calls have started and that have not ended.
+    spawned: BTreeMap<CallId, Spawned>,
+    /// The outbound requests of calls.
+    fetches: BTreeMap<FetchId, CallId>,
+    last_call: u64,
+    /// Every outcome that was delivered.
+    #[cfg(test)]
+    pub(crate) told: Vec<(CallId, ToolOutcome)>,
+}
 
 impl Tools {
-    pub(crate) fn new(_settings: &Settings) -> Self {
-        Self {}
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self {
+            mcp: Mcp::new(&settings.mcp),
+            calls: BTreeMap::new(),
+            done: VecDeque::new(),
+            spawned: BTreeMap::new(),
+            fetches: BTreeMap::new(),
+            last_call: 0,
+            #[cfg(test)]
+            told: Vec::new(),
+        }
     }
 
+    /// When [`Gateway::tool_timeouts`] has something to do.
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
-        None
+        let calls = self.calls.values().map(|call| call.deadline).min();
+        earliest(calls, self.mcp.next_deadline())
+    }
+
+    /// Whether no call is under way and nothing is kept of one.
+    #[cfg(test)]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.calls.is_empty() && self.done.is_empty() && self.spawned.is_empty() && self.fetches.is_empty()
     }
 }
 
 impl Gateway {
-    /// The tools that an agent may use in a session, by the policy.
-    pub(crate) fn tools_for(&self, _context: &ToolContext) -> Vec<ToolSpec> {
-        Vec::new()
+    /// The tools begin to work: servers are started, so that their tools are known when a run asks for them.
+    pub(crate) fn start_tools(&mut self) {
+        self.start_servers();
     }
 
-    /// Calls a tool. The outcome comes later by [`Self::run_tool_finished`] or [`Self::api_tool_finished`], never
-    /// before this returns.
-    pub(crate) fn call_tool(&mut self, _context: ToolContext, _name: &str, _arguments: &Value) -> CallId {
-        CallId(0)
+    /// The gateway stops: calls of HTTP clients are ended, servers are closed.
+    pub(crate) fn stop_tools(&mut self) {
+        let open: Vec<CallId> = self.tools.calls.keys().copied().collect();
+        for call in open {
+            self.finish_call(call, ToolOutcome::error("the gateway is stopping"));
+        }
+        self.stop_servers();
     }
-
-    /// Gives a call up: no outcome comes.
-    pub(crate) fn abort_tool(&mut self, _call: CallId) {}
-
-    /// The run that a tool has started has ended, and its end is stored.
-    pub(crate) fn tool_run_ended(&mut self, _call: CallId, _run: &RunId, _result: RunResult) {}
 
     /// An outbound request of the tools has moved.
-    pub(crate) fn tool_fetched(&mut self, _id: FetchId, _event: FetchEvent) {}
+    pub(crate) fn tool_fetched(&mut self, id: FetchId, event: FetchEvent) {
+        match self.tools.fetches.get(&id).copied() {
+            Some(call) => self.web_fetched(call, id, event),
+            None => self.server_fetched(id, event),
+        }
+    }
 
     /// A process of the tools has moved.
-    pub(crate) fn tool_process_moved(&mut self, _id: ProcessId, _event: ProcessEvent) {}
+    pub(crate) fn tool_process_moved(&mut self, id: ProcessId, event: ProcessEvent) {
+        self.server_process_moved(id, event);
+    }
 
     /// What is due.
-    pub(crate) fn tool_timeouts(&mut self) {}
+    pub(crate) fn tool_timeouts(&mut self) {
+        self.call_timeouts();
+        self.server_timeouts();
+    }
 }

@@ -6,6 +6,7 @@
 mod markdown;
 mod operation;
 mod protocol;
+mod tools;
 
 use std::path::PathBuf;
 
@@ -22,9 +23,11 @@ pub struct Page {
 pub fn pages() -> Vec<Page> {
     vec![
         Page { name: "methods.md", text: protocol::methods() },
+        Page { name: "commands.md", text: protocol::commands() },
         Page { name: "events.md", text: protocol::events() },
         Page { name: "errors.md", text: protocol::errors() },
         Page { name: "scopes.md", text: protocol::scopes() },
+        Page { name: "tools.md", text: tools::tools() },
         Page { name: "limits.md", text: operation::limits() },
         Page { name: "configuration.md", text: operation::configuration() },
         Page { name: "exit-codes.md", text: operation::exit_codes() },

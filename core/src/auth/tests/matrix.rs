@@ -48,6 +48,7 @@ const METHOD_CELLS: &[(&str, Cell, Cell)] = &[
     ("chat.startup", Cell::Unknown, READ),
     ("chat.abort", WRITE, WRITE),
     ("chat.inject", ADMIN, ADMIN),
+    ("commands.list", Cell::Unknown, READ),
     ("agent", WRITE, WRITE),
     ("agent.wait", WRITE, WRITE),
     ("agent.identity.get", READ, READ),
@@ -61,6 +62,13 @@ const METHOD_CELLS: &[(&str, Cell, Cell)] = &[
     ("sessions.reset", ADMIN, ADMIN),
     ("sessions.delete", ADMIN, WRITE),
     ("sessions.compact", ADMIN, ADMIN),
+    ("sessions.cleanup", Cell::Unknown, ADMIN),
+    ("sessions.recover", Cell::Unknown, WRITE),
+    ("sessions.groups.list", Cell::Unknown, READ),
+    ("sessions.groups.put", Cell::Unknown, WRITE),
+    ("sessions.groups.rename", Cell::Unknown, WRITE),
+    ("sessions.groups.delete", Cell::Unknown, WRITE),
+    ("session.typing", Cell::Unknown, WRITE),
     ("sessions.create", Cell::Unknown, WRITE),
     ("sessions.send", Cell::Unknown, WRITE),
     ("sessions.steer", Cell::Unknown, WRITE),
@@ -77,6 +85,8 @@ const METHOD_CELLS: &[(&str, Cell, Cell)] = &[
     ("chat.metadata", Cell::Unknown, READ),
     ("chat.message.get", Cell::Unknown, READ),
     ("device.pair.list", PAIRING, PAIRING),
+    ("tools.catalog", Cell::Unknown, READ),
+    ("tools.effective", Cell::Unknown, READ),
     // Not ours: what does not exist asks for admin.
     ("connect", Cell::Unknown, Cell::Unknown),
     ("no.such.method", Cell::Unknown, Cell::Unknown),
@@ -101,12 +111,15 @@ fn effect_cells() -> Vec<(Effect, Scope, Scope)> {
         (Effect::SwitchTalkMode, Scope::Write, Scope::Talk),
         (Effect::SeeDevices, Scope::Pairing, Scope::Pairing),
         (Effect::SeeConfig, Scope::Admin, Scope::Read),
+        (Effect::SeeTools, Scope::Read, Scope::Read),
+        (Effect::FetchPublicUrl, Scope::Write, Scope::Write),
+        (Effect::OperateGateway, Scope::Admin, Scope::Admin),
     ];
-    let mut seen = [false; 13];
+    let mut seen = [false; 16];
     for (effect, ..) in &all {
         seen[place(effect)] = true;
     }
-    assert_eq!(seen, [true; 13], "every effect has a cell");
+    assert_eq!(seen, [true; 16], "every effect has a cell");
     all.into()
 }
 
@@ -126,6 +139,9 @@ fn place(effect: &Effect) -> usize {
         Effect::EndArchived { .. } => 10,
         Effect::CreateSession { .. } => 11,
         Effect::RewindSession { .. } => 12,
+        Effect::SeeTools => 13,
+        Effect::FetchPublicUrl => 14,
+        Effect::OperateGateway => 15,
     }
 }
 

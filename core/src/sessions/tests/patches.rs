@@ -231,6 +231,6 @@ fn an_agent_and_a_key_must_agree() {
     let params = json!({"key": "agent:main:a", "agentId": "ops", "label": "x"});
     let text = world.refusal(client, "sessions.patch", params);
     assert_eq!(text, "session key agent:main:a belongs to agent \"main\", not to agent \"ops\"");
-    let text = world.refusal(client, "sessions.patch", json!({"key": "a", "permissionMode": "guarded"}));
-    assert_eq!(text, "permissionMode is not supported by this gateway; leave it out");
+    let text = world.refusal(client, "sessions.patch", json!({"key": "a", "inheritedToolAllow": []}));
+    assert_eq!(text, "inheritedToolAllow is not supported by this gateway; leave it out");
 }
