@@ -71,9 +71,10 @@ fn calls_everything(gateway: &Gateway) {
 fn its_tools_are_called_over_stdio(binary: Binary) {
     let home = Home::new(binary);
     let node = packages::node(&packages::module(SERVER));
-    let arguments: Vec<&str> = node.get_args().filter_map(|argument| argument.to_str()).collect();
+    let mut arguments: Vec<&str> = node.get_args().filter_map(|argument| argument.to_str()).collect();
+    arguments.push("stdio");
     let config = json!({"mcp": {"servers": {"everything": {
-        "command": node.get_program().to_str(), "args": [arguments, vec!["stdio"]].concat(),
+        "command": node.get_program().to_str(), "args": arguments,
     }}}});
     home.configure(&config.to_string());
     calls_everything(&home.start());
