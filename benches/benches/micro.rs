@@ -110,10 +110,13 @@ impl Bench {
                 result: Ok(match query {
                     Query::Everything => Loaded::Everything(Box::<Everything>::default()),
                     Query::Tail { .. } => Loaded::Entries(Vec::new()),
+                    Query::Page(page) => Loaded::Page(page.of(&[])),
+                    Query::Search(search) => Loaded::Hits(search.rank(std::iter::empty())),
+                    Query::Usage(usage) => Loaded::Usage(usage.of(std::iter::empty())),
                 }),
             },
             Out::Fetch { id, .. } => In::Fetch { id, event: FetchEvent::End },
-            Out::Down(_) | Out::Respond { .. } | Out::AbortFetch { .. } | Out::Stopped => return,
+            _ => return,
         };
         self.inputs.push_back(Input::Gateway(answer));
     }

@@ -110,9 +110,9 @@ limits! {
         "A further run is refused with `UNAVAILABLE`, retryable.";
     RUN_MS: "run" = 600_000, "ms", Some("agents.defaults.timeoutSeconds"),
         "A run that takes longer is aborted with `stopReason` `timeout`.";
-    QUEUE_DEBOUNCE_MS: "queue-debounce" = 1_000, "ms", None,
+    QUEUE_DEBOUNCE_MS: "queue-debounce" = 1_000, "ms", Some("messages.queue.debounceMs"),
         "Messages that wait for a busy session are answered once it is idle and they have been quiet this long.";
-    QUEUE_CAP: "queue" = 20, "messages", None,
+    QUEUE_CAP: "queue" = 20, "messages", Some("messages.queue.cap"),
         "One more message for a busy session: `messages.queue.drop` says which one has no turn of its own.";
     SUBAGENTS_ACTIVE: "subagent-runs" = 8, "runs", None,
         "Another run that a tool has started waits for its turn.";
@@ -126,6 +126,8 @@ limits! {
         "Beyond it the oldest waiting system event of a session is dropped.";
     SYSTEM_EVENT_BYTES: "system-event" = 4_096, "bytes", None,
         "A larger `system-event`, members and text together, is refused with `INVALID_REQUEST`.";
+    MODEL_COOLDOWNS: "model-cooldowns" = 1_000, "models", None,
+        "Beyond it the model or key that may be asked again soonest is asked at once.";
     TOOL_CALLS: "tool-calls" = 128, "calls", None,
         "A further tool call ends at once with an error.";
     TOOL_MS: "tool" = 60_000, "ms", None,

@@ -2,6 +2,7 @@
 //!
 //! [`crate::config`] makes it from the operator's file; the simulator makes it by hand.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use telson_proto::{Json, Scopes};
@@ -12,7 +13,14 @@ use crate::ids::AgentId;
 use crate::limits;
 use crate::mcp::settings::McpServerSettings;
 use crate::messages::ConnLimits;
+use crate::policy::Policies;
 use crate::tools::settings::ToolSettings;
+
+mod models;
+
+pub use models::{
+    Api, AuthProfile, CooldownSettings, KeyMode, ModelRef, ModelSettings, Prices, ProviderSettings,
+};
 
 /// Everything the machines need to know about their surroundings.
 #[derive(Clone, Debug)]
@@ -31,8 +39,12 @@ pub struct Settings {
     pub simple_max_scopes: Scopes,
     /// The agents.
     pub agents: AgentSettings,
+    /// What is decided about a message before its run.
+    pub policies: Policies,
     /// The model providers, `echo` not among them: it is always there.
     pub providers: Vec<ProviderSettings>,
+    /// How long keys rest after a failure.
+    pub cooldowns: CooldownSettings,
     /// Tools and who may use them.
     pub tools: ToolSettings,
     /// The servers that bring tools, by name.
@@ -60,6 +72,8 @@ pub struct Facts {
     pub config_path: String,
     /// The state directory.
     pub state_dir: String,
+    /// What local time is ahead of UTC, in seconds; negative west of it.
+    pub utc_offset_secs: i32,
 }
 
 /// Who may connect.
@@ -150,6 +164,8 @@ pub struct AgentSettings {
     pub global_scope: bool,
     /// `agents.defaults.model.primary`; `echo/echo` when nothing is configured.
     pub model: ModelRef,
+    /// `agents.defaults.model.fallbacks`: what is asked when the model cannot answer.
+    pub fallbacks: Vec<ModelRef>,
     /// `agents.defaults.thinkingDefault`.
     pub thinking_default: Option<String>,
     /// `agents.defaults.verboseDefault`.
@@ -160,6 +176,8 @@ pub struct AgentSettings {
     pub max_concurrent: usize,
     /// `agents.defaults.models`: the references that are allowed, with their aliases; empty allows all.
     pub allowed_models: Vec<(ModelRef, Option<String>)>,
+    /// `agents.defaults.models.<ref>.thinkingDefault`.
+    pub model_thinking: Vec<(ModelRef, String)>,
     /// `agents.defaults.contextTokens`.
     pub context_tokens: Option<u64>,
     /// `messages.queue`.
@@ -177,6 +195,10 @@ pub struct QueueSettings {
     pub cap: usize,
     /// Which one goes when there are more.
     pub drop: QueueDrop,
+    /// The mode by channel, whose names are lower case.
+    pub mode_by_channel: BTreeMap<String, QueueMode>,
+    /// The wait by channel.
+    pub debounce_by_channel: BTreeMap<String, Duration>,
 }
 
 impl Default for QueueSettings {
@@ -186,6 +208,8 @@ impl Default for QueueSettings {
             debounce: limits::millis(limits::QUEUE_DEBOUNCE_MS),
             cap: limits::length(limits::QUEUE_CAP),
             drop: QueueDrop::Summarize,
+            mode_by_channel: BTreeMap::new(),
+            debounce_by_channel: BTreeMap::new(),
         }
     }
 }
@@ -207,6 +231,10 @@ pub enum QueueMode {
 }
 
 impl QueueMode {
+    /// Every word that names a mode.
+    pub const WORDS: [&'static str; 7] =
+        ["collect", "followup", "steer", "steer-backlog", "steer+backlog", "queue", "interrupt"];
+
     /// Reads the word of a configuration, a session or a client; `queue` is the old name of `steer`.
     pub fn parse(word: &str) -> Option<Self> {
         Some(match word.trim().to_ascii_lowercase().as_str() {
@@ -244,6 +272,18 @@ pub enum QueueDrop {
 }
 
 impl QueueDrop {
+    /// The words.
+    pub const WORDS: [&'static str; 3] = ["summarize", "old", "new"];
+
+    /// The word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Summarize => "summarize",
+            Self::Old => "old",
+            Self::New => "new",
+        }
+    }
+
     /// Reads the word of a configuration or a session.
     pub fn parse(word: &str) -> Option<Self> {
         Some(match word.trim().to_ascii_lowercase().as_str() {
@@ -264,6 +304,8 @@ pub struct AgentProfile {
     pub name: Option<String>,
     /// Its model, when it is not the default.
     pub model: Option<ModelRef>,
+    /// What it asks when its model cannot answer; `None` for the default fallbacks.
+    pub fallbacks: Option<Vec<ModelRef>>,
     /// How it presents itself.
     pub identity: Identity,
 }
@@ -279,71 +321,6 @@ pub struct Identity {
     pub emoji: Option<String>,
     /// A URL, a data URI or a short text.
     pub avatar: Option<String>,
-}
-
-/// A model of a provider: `provider/model`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ModelRef {
-    /// The provider's id, lower case.
-    pub provider: String,
-    /// The model's id at that provider; may contain slashes.
-    pub model: String,
-}
-
-impl ModelRef {
-    /// The built-in model that repeats the user's words.
-    pub fn echo() -> Self {
-        Self { provider: "echo".to_owned(), model: "echo".to_owned() }
-    }
-
-    /// Reads `provider/model`.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (provider, model) = text.trim().split_once('/')?;
-        let usable = !provider.is_empty() && !model.is_empty();
-        usable.then(|| Self { provider: provider.to_ascii_lowercase(), model: model.to_owned() })
-    }
-}
-
-impl std::fmt::Display for ModelRef {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.provider, self.model)
-    }
-}
-
-/// A model provider (`models.providers.<id>`).
-#[derive(Clone, Debug)]
-pub struct ProviderSettings {
-    /// Its id, lower case.
-    pub id: String,
-    /// Where it is, such as `https://host/v1`, without a trailing slash.
-    pub base_url: String,
-    /// Its key.
-    pub api_key: Option<Secret>,
-    /// Whether the key goes into an `Authorization: Bearer` header; otherwise it is in `headers`.
-    pub auth_header: bool,
-    /// Further headers.
-    pub headers: Vec<(String, String)>,
-    /// Its models.
-    pub models: Vec<ModelSettings>,
-}
-
-/// A model (`models.providers.<id>.models[]`).
-#[derive(Clone, Debug)]
-pub struct ModelSettings {
-    /// Its id at the provider.
-    pub id: String,
-    /// The name to show.
-    pub name: String,
-    /// Whether it thinks before it answers.
-    pub reasoning: bool,
-    /// Whether it sees images.
-    pub images: bool,
-    /// Its context window in tokens.
-    pub context_window: u64,
-    /// The most tokens of an answer.
-    pub max_tokens: u64,
-    /// Spell the token limit `max_completion_tokens` instead of `max_tokens`.
-    pub max_completion_tokens: bool,
 }
 
 /// The configuration as `config.get` shows it (spec 03 §6.1), secrets redacted.
@@ -375,6 +352,7 @@ impl Settings {
                 device_family: "Linux".to_owned(),
                 config_path: "/nowhere/telson.json".to_owned(),
                 state_dir: "/nowhere".to_owned(),
+                utc_offset_secs: 0,
             },
             auth: AuthSettings::new(mode),
             limits: LimitSettings::default(),
@@ -382,7 +360,9 @@ impl Settings {
             simple_dialect: true,
             simple_max_scopes: Scopes::all(),
             agents: AgentSettings::default(),
+            policies: Policies::default(),
             providers: Vec::new(),
+            cooldowns: CooldownSettings::default(),
             tools: ToolSettings::default(),
             mcp: Vec::new(),
             api: ApiSettings::default(),
@@ -411,19 +391,26 @@ impl AuthSettings {
 impl Default for AgentSettings {
     fn default() -> Self {
         let main = AgentId::new("main");
-        let profile =
-            AgentProfile { id: main.clone(), name: None, model: None, identity: Identity::default() };
+        let profile = AgentProfile {
+            id: main.clone(),
+            name: None,
+            model: None,
+            fallbacks: None,
+            identity: Identity::default(),
+        };
         Self {
             default: main,
             list: vec![profile],
             main_key: "main".to_owned(),
             global_scope: false,
             model: ModelRef::echo(),
+            fallbacks: Vec::new(),
             thinking_default: None,
             verbose_default: None,
             timeout: limits::millis(limits::RUN_MS),
             max_concurrent: limits::length(limits::RUNS_ACTIVE),
             allowed_models: Vec::new(),
+            model_thinking: Vec::new(),
             context_tokens: None,
             queue: QueueSettings::default(),
         }

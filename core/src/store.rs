@@ -3,10 +3,17 @@
 //! A transaction is written whole or not at all, in the order in which it was handed over, and reported as
 //! stored only when it will survive a crash. Memory is a cache of these rows.
 
+mod page;
+mod search;
+
 use serde::{Deserialize, Serialize};
 use telson_proto::Json;
 
 use crate::ids::{DeviceId, RunId, SessionId, SessionKey, TxId};
+use crate::usage::{UnknownZone, UsageQuery, UsageTable};
+
+pub use page::{LONG_MESSAGE, Page, PageQuery, Place, brief, images_of};
+pub use search::{MAX_CANDIDATES, SearchHit, SearchHits, SearchQuery, index_text, visible_text, words_of};
 
 /// Changes that belong together.
 #[derive(Clone, Debug, PartialEq)]
@@ -142,6 +149,12 @@ pub enum Query {
         /// At most this many bytes of messages, but at least one entry.
         max_bytes: usize,
     },
+    /// A part of a transcript.
+    Page(PageQuery),
+    /// The entries that contain some words.
+    Search(SearchQuery),
+    /// Tokens and cost.
+    Usage(UsageQuery),
 }
 
 /// The store's answer to a [`Query`].
@@ -151,6 +164,12 @@ pub enum Loaded {
     Everything(Box<Everything>),
     /// To [`Query::Tail`]: oldest first.
     Entries(Vec<TranscriptEntry>),
+    /// To [`Query::Page`].
+    Page(Page),
+    /// To [`Query::Search`].
+    Hits(SearchHits),
+    /// To [`Query::Usage`].
+    Usage(Result<UsageTable, UnknownZone>),
 }
 
 /// What the gateway keeps in memory.

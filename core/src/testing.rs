@@ -31,8 +31,8 @@ use crate::messages::{Down, Outcome, Publish, Request, Up};
 use crate::process::ProcessSpec;
 use crate::settings::{AuthMode, ModelRef, ModelSettings, ProviderSettings, Settings};
 use crate::store::{
-    AnswerRecord, DeviceRecord, Everything, Loaded, Op, OpenRun, Query, SessionRecord, StoreError,
-    Transaction, TranscriptEnd, TranscriptEntry,
+    AnswerRecord, DeviceRecord, Everything, Loaded, Op, OpenRun, Query, SearchHits, SearchQuery,
+    SessionRecord, StoreError, Transaction, TranscriptEnd, TranscriptEntry,
 };
 use crate::time::Now;
 
@@ -150,7 +150,31 @@ impl Shelf {
                 tail.reverse();
                 Loaded::Entries(tail)
             }
+            Query::Page(page) => {
+                Loaded::Page(page.of(self.entries.get(&page.session).map_or(&[], Vec::as_slice)))
+            }
+            Query::Search(search) => Loaded::Hits(self.search(search)),
+            Query::Usage(usage) => Loaded::Usage(usage.of(self.keyed())),
         }
+    }
+
+    /// Every entry of the sessions that there are, with the session's key.
+    fn keyed(&self) -> impl Iterator<Item = (&SessionKey, &TranscriptEntry)> {
+        let all = self.sessions.values();
+        all.flat_map(|row| {
+            self.entries.get(&row.session).into_iter().flatten().map(|entry| (&row.key, entry))
+        })
+    }
+
+    fn search(&self, search: &SearchQuery) -> SearchHits {
+        let here = |key: &SessionKey, entry: &TranscriptEntry| {
+            search.key_prefix.as_ref().is_none_or(|prefix| key.as_str().starts_with(prefix))
+                && search.sessions.as_ref().is_none_or(|sessions| sessions.contains(&entry.session))
+        };
+        let mut newest: Vec<&TranscriptEntry> =
+            self.keyed().filter(|(key, entry)| here(key, entry)).map(|(_, entry)| entry).collect();
+        newest.reverse();
+        search.rank(newest.into_iter())
     }
 
     /// The messages of a session's transcript.
@@ -210,20 +234,14 @@ impl World {
     pub(crate) fn with_model_and(change: impl FnOnce(&mut Settings)) -> Self {
         Self::with(|settings| {
             settings.providers.push(ProviderSettings {
-                id: "fake".to_owned(),
-                base_url: "http://127.0.0.1:1/v1".to_owned(),
-                api_key: None,
-                auth_header: true,
-                headers: Vec::new(),
                 models: vec![ModelSettings {
-                    id: "m".to_owned(),
                     name: "M".to_owned(),
-                    reasoning: false,
                     images: true,
                     context_window: 8_192,
                     max_tokens: 0,
-                    max_completion_tokens: false,
+                    ..ModelSettings::new("m")
                 }],
+                ..ProviderSettings::new("fake", "http://127.0.0.1:1/v1")
             });
             settings.agents.model = ModelRef::parse("fake/m").unwrap();
             change(settings);

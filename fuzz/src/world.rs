@@ -276,21 +276,13 @@ impl World {
 /// The model server of [`World::with_model`].
 fn provider() -> ProviderSettings {
     let model = ModelSettings {
-        id: "m".to_owned(),
-        name: "m".to_owned(),
-        reasoning: false,
-        images: false,
         context_window: 8_192,
         max_tokens: 1_024,
-        max_completion_tokens: false,
+        ..ModelSettings::new("m")
     };
     ProviderSettings {
-        id: "lab".to_owned(),
-        base_url: "http://192.0.2.1/v1".to_owned(),
-        api_key: None,
-        auth_header: true,
-        headers: Vec::new(),
         models: vec![model],
+        ..ProviderSettings::new("lab", "http://192.0.2.1/v1")
     }
 }
 

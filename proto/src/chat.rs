@@ -40,6 +40,9 @@ pub struct ChatSendParams {
     /// v4: the agent of a key that names none.
     #[serde(default)]
     pub agent_id: Option<Text>,
+    /// v4: the words are words, even if they look like a command.
+    #[serde(default)]
+    pub suppress_command_interpretation: Option<bool>,
 }
 
 /// A file beside a message. Further members are ignored.
@@ -161,9 +164,15 @@ pub struct ChatHistoryParams {
     /// v4: the agent of a key that names none.
     #[serde(default)]
     pub agent_id: Option<Text>,
-    /// v4: never offered, so never valid.
+    /// v4: the `deltaCursor` of an earlier answer: only what came since.
     #[serde(default)]
     pub cursor: Option<String>,
+    /// v4: have the words of these runs had their turn?
+    #[serde(default)]
+    pub input_run_ids: Option<Vec<Text<1, 256>>>,
+    /// v4: the waiting words before this place in the queue.
+    #[serde(default)]
+    pub pending_before: Option<Count<1>>,
     /// v4: leave out this many of the newest messages.
     #[serde(default)]
     pub offset: Option<Count>,
@@ -215,6 +224,12 @@ pub struct ChatStartupParams {
     /// At most this many bytes of messages.
     #[serde(default)]
     pub max_bytes: Option<Count<1>>,
+    /// As in `chat.history`.
+    #[serde(default)]
+    pub input_run_ids: Option<Vec<Text<1, 256>>>,
+    /// As in `chat.history`.
+    #[serde(default)]
+    pub pending_before: Option<Count<1>>,
 }
 
 /// The parameters of `chat.message.get`.
@@ -257,7 +272,7 @@ pub struct ChatHistory {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_id: Option<String>,
     /// The messages, oldest first.
-    pub messages: Vec<serde_json::Value>,
+    pub messages: Vec<Box<serde_json::value::RawValue>>,
     /// The level in force.
     pub thinking_level: String,
     /// What protocol 4 adds.
@@ -287,6 +302,17 @@ pub struct ChatHistoryLater {
     pub has_more: bool,
     /// How many messages the transcript has.
     pub total_messages: u64,
+    /// This page is the whole transcript.
+    pub complete_snapshot: bool,
+    /// To be given as `cursor` for what comes after this page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delta_cursor: Option<String>,
+    /// Words that wait for their turn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pending_inputs: Option<serde_json::Value>,
+    /// What became of the words that were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_receipts: Option<serde_json::Value>,
     /// The run in progress.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_flight_run: Option<InFlightRun>,

@@ -4,6 +4,7 @@
 //! (spec 01 §1 and §9). Who may call what, and what happens then, is `telson-core`'s business.
 
 pub mod chat;
+pub mod command;
 pub mod connect;
 pub mod device;
 pub mod dialect;

@@ -74,6 +74,9 @@ pub struct AgentFace {
 pub struct AgentModel {
     /// `provider/model`; never empty, because the Control UI sends nothing without it (spec 06 §5.2).
     pub primary: String,
+    /// What is asked when it cannot answer; left out when nobody is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fallbacks: Vec<String>,
 }
 
 /// A thinking level with the word to show.
@@ -129,6 +132,12 @@ pub struct ModelChoice {
     /// Protocol 4: whether it can be used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub available: Option<bool>,
+    /// Protocol 4: why it cannot: `missing-auth`, `auth-failed` or `cooldown`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unavailable_reason: Option<&'static str>,
+    /// Protocol 4: until when, in milliseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unavailable_until: Option<u64>,
     /// Its context window in tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context_window: Option<u64>,
@@ -137,6 +146,12 @@ pub struct ModelChoice {
     /// Protocol 4: the levels that it knows; absent when it does not think.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub thinking_levels: Option<Vec<ThinkingLevel>>,
+    /// Protocol 4: the level of a session that has chosen none; absent when it does not think.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thinking_default: Option<String>,
+    /// Protocol 4: whether it calls tools.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub supports_tools: Option<bool>,
     /// What it reads: `text`, `image`.
     pub input: Vec<&'static str>,
 }

@@ -226,7 +226,18 @@ impl Tables {
                 tail.reverse();
                 Loaded::Entries(tail)
             }
+            Query::Page(page) => {
+                Loaded::Page(page.of(self.transcripts.get(&page.session).map_or(&[], Vec::as_slice)))
+            }
+            Query::Search(search) => Loaded::Hits(search.rank(self.keyed().map(|(_, entry)| entry))),
+            Query::Usage(usage) => Loaded::Usage(usage.of(self.keyed())),
         }
+    }
+
+    /// Every entry of the sessions that there are, with the session's key.
+    fn keyed(&self) -> impl Iterator<Item = (&SessionKey, &TranscriptEntry)> {
+        let entries = |row: &SessionRecord| self.transcripts.get(&row.session).into_iter().flatten();
+        self.sessions.values().flat_map(move |row| entries(row).map(move |entry| (&row.key, entry)))
     }
 
     fn everything(&self) -> Everything {

@@ -57,6 +57,9 @@ fn check_v4(frame: &Value, method: Option<&str>) {
             "tick" => conforms("TickEvent", payload),
             "shutdown" => conforms("ShutdownEvent", payload),
             "presence" => check_presence(&payload["presence"]),
+            "session.operation" => conforms("SessionOperationEvent", payload),
+            "session.typing" => conforms("SessionTypingEvent", payload),
+            "session.message" | "sessions.changed" => check_row(&payload["session"]),
             _ => {}
         }
     }
@@ -65,12 +68,37 @@ fn check_v4(frame: &Value, method: Option<&str>) {
             Some("connect") => conforms("HelloOk", payload),
             Some("agents.list") => conforms("AgentsListResult", payload),
             Some("agent.identity.get") => conforms("AgentIdentityResult", payload),
+            Some("commands.list") => conforms("CommandsListResult", payload),
             Some("models.list") => conforms("ModelsListResult", payload),
             Some("sessions.resolve") => conforms("SessionsResolveResult", payload),
             Some("sessions.delete") => conforms("SessionsDeleteResult", payload),
+            Some("sessions.create") => conforms("SessionsCreateResult", payload),
+            Some("sessions.patchMany") => conforms("SessionsPatchManyResult", payload),
+            Some("sessions.fork") => conforms("SessionsForkResult", payload),
+            Some("sessions.rewind") => conforms("SessionsRewindResult", payload),
+            Some("sessions.branches.list") => conforms("SessionsBranchesListResult", payload),
+            Some("sessions.branches.switch") => conforms("SessionsBranchesSwitchResult", payload),
+            Some("sessions.describe") => check_row(&payload["session"]),
+            Some("sessions.list") => {
+                payload["sessions"].as_array().into_iter().flatten().for_each(check_row);
+            }
+            Some("sessions.groups.list") => conforms("SessionsGroupsListResult", payload),
+            Some("sessions.groups.put" | "sessions.groups.rename" | "sessions.groups.delete") => {
+                conforms("SessionsGroupsMutationResult", payload);
+            }
+            Some("sessions.recover") => conforms("SessionsRecoverResult", payload),
+            Some("session.typing") => conforms("SessionTypingResult", payload),
+            Some("chat.message.get") => conforms("ChatMessageGetResult", payload),
             Some("system-presence") => check_presence(payload),
             _ => {}
         }
+    }
+}
+
+/// A session's row, where there is one.
+fn check_row(row: &Value) {
+    if !row.is_null() {
+        conforms("SessionRow", row);
     }
 }
 
@@ -103,7 +131,7 @@ fn validator(definition: &'static str) -> &'static Validator {
 }
 
 fn compile() -> BTreeMap<&'static str, Validator> {
-    const USED: [&str; 12] = [
+    const USED: [&str; 27] = [
         "GatewayFrame",
         "HelloOk",
         "AgentEvent",
@@ -116,6 +144,21 @@ fn compile() -> BTreeMap<&'static str, Validator> {
         "ModelsListResult",
         "SessionsResolveResult",
         "SessionsDeleteResult",
+        "SessionsCreateResult",
+        "SessionsPatchManyResult",
+        "SessionsForkResult",
+        "SessionsRewindResult",
+        "SessionsBranchesListResult",
+        "SessionsBranchesSwitchResult",
+        "SessionsGroupsListResult",
+        "SessionsGroupsMutationResult",
+        "SessionsRecoverResult",
+        "SessionOperationEvent",
+        "SessionTypingEvent",
+        "SessionTypingResult",
+        "SessionRow",
+        "ChatMessageGetResult",
+        "CommandsListResult",
     ];
     let file = packages::module("@openclaw/gateway-protocol/protocol.schema.json");
     let text = std::fs::read_to_string(file).expect("the published schema is there");

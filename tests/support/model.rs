@@ -1,4 +1,4 @@
-//! A model server that says what the test told it to say, in OpenAI's words.
+//! A model server that says what the test told it to say, in the words of the API that it is asked by.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -24,6 +24,12 @@ pub enum Answer {
 pub enum Step {
     /// A chunk with this text.
     Say(&'static str),
+    /// Thoughts behind the answer.
+    Think(&'static str),
+    /// The end in the middle of a document.
+    Torn,
+    /// So many bytes without an end of line.
+    Flood(usize),
     /// These bytes as they are.
     Raw(&'static str),
     /// Nothing until the test lets it go on, or the client leaves.
@@ -76,12 +82,13 @@ impl ModelServer {
                         json!({"error": {"message": "the script has no further answer"}}),
                     )
                 });
+                let held = Arc::clone(&held);
+                let words = Words::of(&question.path);
+                // A client that leaves early is no failure of the server.
+                thread::spawn(move || drop(give(stream, words, answer, &held)));
                 if asked.send(question).is_err() {
                     return;
                 }
-                let held = Arc::clone(&held);
-                // A client that leaves early is no failure of the server.
-                thread::spawn(move || drop(give(stream, answer, &held)));
             }
         });
         Self { address, questions, go_on }
@@ -94,24 +101,38 @@ impl ModelServer {
 
     /// The same with further members.
     pub fn config_with(&self, key: &str, more: &Value) -> String {
+        self.composed(key, "openai-completions", more).to_string()
+    }
+
+    /// The same over another API.
+    pub fn config_with_api(&self, key: &str, api: &str) -> String {
+        self.composed(key, api, &json!({})).to_string()
+    }
+
+    fn composed(&self, key: &str, api: &str, more: &Value) -> Value {
         let mut config = json!({
-            "models": {"providers": {"local": {
-                "baseUrl": format!("http://{}/v1", self.address),
-                "apiKey": key,
-                "api": "openai-completions",
-                "models": [{"id": "tide-1", "name": "Tide 1"}],
-            }}},
+            "models": {"providers": {"local": self.provider(key, api)}},
             "agents": {"defaults": {"model": {"primary": "local/tide-1"}}},
         });
         for (name, value) in more.as_object().into_iter().flatten() {
             config[name] = value.clone();
         }
-        config.to_string()
+        config
     }
 
     /// Whether nothing more was asked so far.
     pub fn no_more_questions(&self) -> bool {
         self.questions.try_recv().is_err()
+    }
+
+    /// This server as an entry of `models.providers`.
+    pub fn provider(&self, key: &str, api: &str) -> Value {
+        json!({
+            "baseUrl": format!("http://{}/v1", self.address),
+            "apiKey": key,
+            "api": api,
+            "models": [{"id": "tide-1", "name": "Tide 1"}],
+        })
     }
 
     /// Waits for the next question.
@@ -163,7 +184,12 @@ fn read_chunks(reader: &mut BufReader<&TcpStream>, body: &mut Vec<u8>) -> Option
     }
 }
 
-fn give(mut stream: TcpStream, answer: Answer, held: &Mutex<Receiver<()>>) -> std::io::Result<()> {
+fn give(
+    mut stream: TcpStream,
+    words: Words,
+    answer: Answer,
+    held: &Mutex<Receiver<()>>,
+) -> std::io::Result<()> {
     match answer {
         Answer::Hangup => Ok(()),
         Answer::Refusal(status, headers, body) => {
@@ -177,10 +203,11 @@ fn give(mut stream: TcpStream, answer: Answer, held: &Mutex<Receiver<()>>) -> st
         Answer::Stream(steps) => {
             write!(
                 stream,
-                "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+                "HTTP/1.1 200 OK\r\ncontent-type: {}\r\nconnection: close\r\n\r\n",
+                words.content_type()
             )?;
             for step in steps {
-                take(&mut stream, &step, held)?;
+                take(&mut stream, words, &step, held)?;
                 stream.flush()?;
             }
             Ok(())
@@ -188,29 +215,118 @@ fn give(mut stream: TcpStream, answer: Answer, held: &Mutex<Receiver<()>>) -> st
     }
 }
 
-fn take(stream: &mut TcpStream, step: &Step, held: &Mutex<Receiver<()>>) -> std::io::Result<()> {
+fn take(
+    stream: &mut TcpStream,
+    words: Words,
+    step: &Step,
+    held: &Mutex<Receiver<()>>,
+) -> std::io::Result<()> {
     match step {
-        Step::Say(text) => chunk(stream, &json!([{"index": 0, "delta": {"content": text}}]), None),
+        Step::Say(text) => words.write(stream, &words.said(text)),
+        Step::Think(text) => words.write(stream, &words.thought(text)),
         Step::Raw(text) => stream.write_all(text.as_bytes()),
+        Step::Torn => stream.write_all(if words == Words::Ollama { b"{\"mess" } else { b"data: {\"cho" }),
+        Step::Flood(bytes) => stream.write_all(&vec![b'x'; *bytes]),
         Step::Hold => {
             // The sender is gone when the test is over; then nobody waits for the rest.
             let _ = held.lock().expect("no holder panics").recv();
             Ok(())
         }
-        Step::Done => {
-            let usage = json!({"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10});
-            chunk(stream, &json!([{"index": 0, "delta": {}, "finish_reason": "stop"}]), Some(usage))?;
-            stream.write_all(b"data: [DONE]\n\n")
+        Step::Done => words.end().iter().try_for_each(|document| words.write(stream, document)),
+    }
+}
+
+/// The words of an API. The server speaks the one that it is asked by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Words {
+    Chat,
+    Responses,
+    Messages,
+    Ollama,
+}
+
+impl Words {
+    fn of(path: &str) -> Self {
+        match path {
+            path if path.ends_with("/responses") => Self::Responses,
+            path if path.ends_with("/messages") => Self::Messages,
+            path if path.ends_with("/api/chat") => Self::Ollama,
+            _ => Self::Chat,
+        }
+    }
+
+    fn content_type(self) -> &'static str {
+        if self == Self::Ollama { "application/x-ndjson" } else { "text/event-stream" }
+    }
+
+    fn write(self, stream: &mut TcpStream, document: &Value) -> std::io::Result<()> {
+        match (self, document["type"].as_str()) {
+            (Self::Ollama, _) => writeln!(stream, "{document}"),
+            (Self::Chat, _) if document.is_null() => stream.write_all(b"data: [DONE]\n\n"),
+            (_, Some(event)) => write!(stream, "event: {event}\ndata: {document}\n\n"),
+            (_, None) => write!(stream, "data: {document}\n\n"),
+        }
+    }
+
+    fn said(self, text: &str) -> Value {
+        match self {
+            Self::Chat => chunk(&json!({"content": text}), None),
+            Self::Responses => json!({"type": "response.output_text.delta", "delta": text}),
+            Self::Messages => json!({
+                "type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text},
+            }),
+            Self::Ollama => {
+                json!({"model": "tide-1", "message": {"role": "assistant", "content": text}, "done": false})
+            }
+        }
+    }
+
+    fn thought(self, text: &str) -> Value {
+        match self {
+            Self::Chat => chunk(&json!({"reasoning_content": text}), None),
+            Self::Responses => json!({"type": "response.reasoning_summary_text.delta", "delta": text}),
+            Self::Messages => json!({
+                "type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": text},
+            }),
+            Self::Ollama => json!({
+                "model": "tide-1", "message": {"role": "assistant", "content": "", "thinking": text}, "done": false,
+            }),
+        }
+    }
+
+    /// The end, with seven tokens of the prompt and three of the answer.
+    fn end(self) -> Vec<Value> {
+        match self {
+            Self::Chat => {
+                let mut end = chunk(&json!({}), Some("stop"));
+                end["usage"] = json!({"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10});
+                vec![end, Value::Null]
+            }
+            Self::Responses => {
+                let usage = json!({"input_tokens": 7, "output_tokens": 3, "total_tokens": 10});
+                vec![
+                    json!({"type": "response.completed", "response": {"status": "completed", "usage": usage}}),
+                ]
+            }
+            Self::Messages => vec![
+                json!({
+                    "type": "message_delta",
+                    "delta": {"stop_reason": "end_turn"},
+                    "usage": {"input_tokens": 7, "output_tokens": 3},
+                }),
+                json!({"type": "message_stop"}),
+            ],
+            Self::Ollama => vec![json!({
+                "model": "tide-1", "message": {"role": "assistant", "content": ""},
+                "done": true, "done_reason": "stop", "prompt_eval_count": 7, "eval_count": 3,
+            })],
         }
     }
 }
 
-fn chunk(stream: &mut TcpStream, choices: &Value, usage: Option<Value>) -> std::io::Result<()> {
-    let mut body = json!({
-        "id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "tide-1", "choices": choices,
-    });
-    if let Some(usage) = usage {
-        body["usage"] = usage;
-    }
-    write!(stream, "data: {body}\n\n")
+fn chunk(delta: &Value, finish: Option<&str>) -> Value {
+    json!({
+        "id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "tide-1",
+        "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
+    })
 }

@@ -7,6 +7,7 @@ use telson_proto::params::{NoParams, Text};
 use telson_proto::session::{AgentFace, AgentIdentity, AgentModel, AgentRow, AgentsList, ModelsList};
 use telson_proto::{ErrorShape, Protocol};
 
+use super::catalogue::View;
 use crate::auth::{Effect, authorize};
 use crate::gateway::{Answer, Call, Gateway, Reply};
 use crate::ids::AgentId;
@@ -36,15 +37,6 @@ pub(crate) struct ModelsParams {
     view: Option<View>,
     #[serde(default)]
     agent_id: Option<Text>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum View {
-    Default,
-    Configured,
-    ProviderConfig,
-    All,
 }
 
 /// `agents.list`: the default agent first, the rest by id.
@@ -80,7 +72,10 @@ pub(crate) fn models(gateway: &mut Gateway, call: Call<ModelsParams>) -> Answer<
     closed("models.list", call.protocol(), &later)?;
     let models = match call.protocol() {
         Protocol::V3 => gateway.agents.choices(),
-        Protocol::V4 => gateway.agents.detailed_choices(params.view == Some(View::All)),
+        Protocol::V4 => {
+            let view = params.view.unwrap_or_default();
+            gateway.agents.detailed_choices(view, &gateway.providers, gateway.now)
+        }
     };
     Ok(Reply::Ready(ModelsList { models }))
 }
@@ -115,7 +110,10 @@ impl Gateway {
         let thinking_levels = self.agents.thinking_levels(&model);
         AgentRow {
             kind: Some("agent"),
-            model: Some(AgentModel { primary: model.to_string() }),
+            model: Some(AgentModel {
+                primary: model.to_string(),
+                fallbacks: self.agents.fallbacks_of(&profile.id).iter().map(ToString::to_string).collect(),
+            }),
             thinking_default: thinking_levels.as_ref().map(|_| self.agents.thinking_default(&model)),
             thinking_levels,
             ..row

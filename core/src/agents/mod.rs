@@ -13,16 +13,13 @@ use telson_proto::ErrorShape;
 
 use crate::gateway::Gateway;
 use crate::ids::{AgentId, SessionKey};
+use crate::providers::known;
 use crate::sessions::SessionEntry;
 use crate::settings::{AgentSettings, ModelRef, Settings};
 
 use catalogue::Model;
 
 pub(crate) use methods::{identity, list, models};
-
-/// Models that know the thinking level `xhigh` [C-34].
-const XHIGH: [(&str, &str); 3] =
-    [("openai", "gpt-5.2"), ("openai-codex", "gpt-5.2-codex"), ("openai-codex", "gpt-5.1-codex")];
 
 /// The agents and the catalogue. See the [module documentation](self).
 pub struct Agents {
@@ -35,7 +32,7 @@ pub struct Agents {
 impl Agents {
     /// The agents of a configuration.
     pub(crate) fn new(settings: &Settings) -> Self {
-        let open = settings.providers.iter().filter(|provider| provider.models.is_empty());
+        let open = settings.providers.iter().filter(|provider| provider.takes_any());
         Self {
             settings: settings.agents.clone(),
             models: catalogue::of(settings),
@@ -72,21 +69,41 @@ impl Agents {
         self.model(model).is_some_and(|model| model.reasoning)
     }
 
-    /// Whether a model knows the thinking level `xhigh`.
+    /// Whether a model knows the thinking level `xhigh` [C-34].
     pub(crate) fn can_xhigh(&self, model: &ModelRef) -> bool {
-        XHIGH.contains(&(model.provider.as_str(), model.model.as_str()))
+        let known = || known::model(&model.provider, &model.model).is_some_and(|model| model.xhigh);
+        self.model(model).is_some_and(|model| model.xhigh) || known()
     }
 
     /// The models that know the thinking level `xhigh`, for the error text.
     pub(crate) fn xhigh_models(&self) -> String {
-        let [first, second, third] = XHIGH.map(|(provider, model)| format!("{provider}/{model}"));
-        format!("{first}, {second} or {third}")
+        let own = self.models.iter().filter(|model| model.xhigh).map(|model| model.reference.to_string());
+        let mut names: Vec<String> = known::xhigh().collect();
+        names.extend(own.filter(|own| !names.contains(own)).collect::<Vec<_>>());
+        match names.split_last() {
+            Some((last, first)) if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+            _ => names.concat(),
+        }
+    }
+
+    /// Who is asked when the model of an agent cannot answer.
+    pub(crate) fn fallbacks_of(&self, agent: &AgentId) -> &[ModelRef] {
+        let profile = self.settings.list.iter().find(|profile| profile.id == *agent);
+        let own = profile.and_then(|profile| profile.fallbacks.as_ref());
+        own.unwrap_or(&self.settings.fallbacks)
     }
 
     /// The thinking level of a session that has chosen none (spec 02 §19.3).
     pub(crate) fn thinking_default(&self, model: &ModelRef) -> String {
+        let chosen = self.settings.model_thinking.iter().find(|(other, _)| other == model);
+        let chosen = chosen.map(|(_, level)| level).or(self.settings.thinking_default.as_ref());
         let own = if self.reasons(model) { "low" } else { "off" };
-        self.settings.thinking_default.clone().unwrap_or_else(|| own.to_owned())
+        match chosen.map(String::as_str) {
+            // A level that is meant for other models too.
+            Some("xhigh") if !self.can_xhigh(model) => "high".to_owned(),
+            Some(level) => level.to_owned(),
+            None => own.to_owned(),
+        }
     }
 
     /// The model that a person means: an alias, `model` or `provider/model`.
@@ -110,7 +127,7 @@ impl Agents {
         }
         let model = match text.contains('/') {
             true => ModelRef::parse(text)
-                .map(|model| ModelRef { provider: provider_id(&model.provider), ..model }),
+                .map(|model| ModelRef { provider: known::provider_id(&model.provider), ..model }),
             false => Some(self.by_bare_name(text)),
         };
         let model = model.ok_or_else(|| ErrorShape::invalid(format!("invalid model: {text}")))?;
@@ -144,14 +161,6 @@ impl Agents {
 
     fn model(&self, model: &ModelRef) -> Option<&Model> {
         self.models.iter().find(|other| other.reference == *model)
-    }
-}
-
-/// A provider's id as the configuration spells it.
-fn provider_id(text: &str) -> String {
-    match text.to_ascii_lowercase().as_str() {
-        "z.ai" | "z-ai" => "zai".to_owned(),
-        other => other.to_owned(),
     }
 }
 

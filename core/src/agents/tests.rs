@@ -2,8 +2,10 @@
 
 use telson_proto::Protocol;
 
+use super::catalogue::View;
 use crate::gateway::Gateway;
 use crate::ids::AgentId;
+use crate::providers::{Candidate, ErrorKind, ModelError};
 use crate::sessions::SessionEntry;
 use crate::settings::{
     AgentProfile, AuthMode, Identity, ModelRef, ModelSettings, ProviderSettings, Settings,
@@ -18,21 +20,16 @@ fn gateway(change: impl FnOnce(&mut Settings)) -> Gateway {
 
 fn local(models: &[&str]) -> ProviderSettings {
     let model = |id: &&str| ModelSettings {
-        id: (*id).to_owned(),
         name: format!("Model {id}"),
         reasoning: true,
         images: true,
         context_window: 8_192,
         max_tokens: 100,
-        max_completion_tokens: false,
+        ..ModelSettings::new(*id)
     };
     ProviderSettings {
-        id: "local".to_owned(),
-        base_url: "http://localhost/v1".to_owned(),
-        api_key: None,
-        auth_header: true,
-        headers: Vec::new(),
         models: models.iter().map(model).collect(),
+        ..ProviderSettings::new("local", "http://localhost/v1")
     }
 }
 
@@ -77,6 +74,7 @@ fn the_session_chooses_before_the_agent_and_the_agent_before_the_default() {
             id: AgentId::new("ops"),
             name: None,
             model: Some(small.clone()),
+            fallbacks: None,
             identity: Identity::default(),
         });
     });
@@ -108,9 +106,60 @@ fn models_are_listed_by_provider_and_protocol_4_hides_what_is_not_allowed() {
         models.into_iter().map(|m| m.id).collect::<Vec<_>>()
     };
     assert_eq!(ids(gateway.agents.choices()), ["echo", "a", "b"]);
-    assert_eq!(ids(gateway.agents.detailed_choices(false)), ["echo", "a"]);
-    let all = gateway.agents.detailed_choices(true);
+    let detailed = |view| gateway.agents.detailed_choices(view, &gateway.providers, gateway.now);
+    assert_eq!(ids(detailed(View::Default)), ["echo", "a"]);
+    assert_eq!(ids(detailed(View::Configured)), ["echo", "a"]);
+    assert_eq!(ids(detailed(View::ProviderConfig)), ["a", "b"]);
+    let all = detailed(View::All);
     assert_eq!((all[1].alias.as_deref(), all[2].available), (Some("mini"), Some(false)));
+    assert_eq!((all[1].available, all[1].unavailable_reason), (Some(true), None));
     assert_eq!(all[1].thinking_levels.as_ref().map(Vec::len), Some(5));
+    assert_eq!((all[1].thinking_default.as_deref(), all[0].thinking_default.as_deref()), (Some("low"), None));
     assert_eq!((all[0].thinking_levels.as_ref(), all[1].input.len()), (None, 2));
+    assert_eq!((all[0].supports_tools, all[1].supports_tools), (Some(false), Some(true)));
+}
+
+#[test]
+fn a_model_that_cannot_be_asked_says_why_and_until_when() {
+    let mut gateway = gateway(|settings| {
+        let lacking = ProviderSettings {
+            id: "keyless".to_owned(),
+            key_variables: &["KEYLESS_API_KEY"],
+            ..local(&["a"])
+        };
+        settings.providers = vec![lacking, local(&["b"])];
+    });
+    let candidate = Candidate::from(&ModelRef::parse("local/b").unwrap());
+    let limited = ModelError { retry_after_ms: Some(9_000), ..ModelError::new(ErrorKind::RateLimit, "x") };
+    gateway.providers.failed(gateway.now.mono, &candidate, &limited);
+    let rows = gateway.agents.detailed_choices(View::All, &gateway.providers, gateway.now);
+    let why = |row: usize| (rows[row].available, rows[row].unavailable_reason, rows[row].unavailable_until);
+    assert_eq!(why(0), (Some(true), None, None));
+    assert_eq!(why(1), (Some(false), Some("missing-auth"), None));
+    assert_eq!(why(2), (Some(false), Some("cooldown"), Some(gateway.now.wall + 9_000)));
+}
+
+#[test]
+fn a_level_may_be_chosen_for_one_model_and_fallbacks_for_one_agent() {
+    let (large, small) = (ModelRef::parse("local/large").unwrap(), ModelRef::parse("local/small").unwrap());
+    let gateway = gateway(|settings| {
+        settings.providers = vec![local(&["small", "large"])];
+        settings.agents.thinking_default = Some("xhigh".to_owned());
+        settings.agents.model_thinking = vec![(small.clone(), "minimal".to_owned())];
+        settings.agents.fallbacks = vec![small.clone()];
+        let quiet = AgentProfile {
+            id: AgentId::new("quiet"),
+            fallbacks: Some(Vec::new()),
+            ..settings.agents.list[0].clone()
+        };
+        settings.agents.list.push(quiet);
+    });
+    assert_eq!(gateway.agents.thinking_default(&small), "minimal");
+    assert_eq!(gateway.agents.thinking_default(&large), "high", "it does not know xhigh");
+    assert_eq!(gateway.agents.thinking_default(&ModelRef::parse("openai/gpt-5.2").unwrap()), "xhigh");
+    assert_eq!(gateway.agents.fallbacks_of(&AgentId::new("main")), [small]);
+    assert_eq!(gateway.agents.fallbacks_of(&AgentId::new("quiet")), []);
+    let rows = telson_proto::Json::of(&gateway.agents_list(Protocol::V4)).to_value()["agents"].clone();
+    assert_eq!(rows[0]["model"], serde_json::json!({"primary": "echo/echo", "fallbacks": ["local/small"]}));
+    assert_eq!(rows[1]["model"], serde_json::json!({"primary": "echo/echo"}));
 }

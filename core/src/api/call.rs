@@ -366,16 +366,14 @@ impl Gateway {
         let ending = match answer {
             Answer::Chat(answer) => answer.end(&result),
             Answer::Response(answer) => {
+                let name = answer.id.clone();
+                let ending = answer.end(&result, &mut self.entropy);
                 if result.failure.is_none() {
-                    let continuation = Continuation {
-                        subject,
-                        agent: target.agent,
-                        key: target.key,
-                        session: result.session.clone(),
-                    };
-                    self.api.continuations.keep(self.now.mono, answer.id.clone(), continuation);
+                    let Target { agent, key, .. } = target;
+                    let continuation = Continuation { subject, agent, key, session: result.session };
+                    self.api.continuations.keep(self.now.mono, name, continuation);
                 }
-                answer.end(&result, &mut self.entropy)
+                ending
             }
         };
         match ending {

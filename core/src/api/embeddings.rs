@@ -252,7 +252,7 @@ fn inputs<'a>(fields: &Fields<'a>) -> Result<Vec<&'a str>, Refusal> {
 
 fn request(provider: &ProviderSettings, asked: &Value) -> FetchRequest {
     let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
-    if let Some(key) = provider.api_key.as_ref().filter(|_| provider.auth_header) {
+    if let Some(key) = provider.first_key().filter(|_| provider.auth_header) {
         headers.push(("authorization".to_owned(), format!("Bearer {}", key.expose())));
     }
     headers.extend(provider.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())));

@@ -17,6 +17,12 @@ use crate::gateway::{Gateway, Phase};
 use crate::http::{BodyError, HttpRequest, HttpResponse};
 use crate::ids::HttpId;
 
+/// A request that is turned away, and how long it waits for its answer.
+struct Turned {
+    refusal: Refusal,
+    delay: Duration,
+}
+
 impl Gateway {
     /// Whether a request is one of these endpoints, and its feature is on.
     pub(crate) fn claims(&self, request: &HttpRequest) -> bool {
@@ -36,20 +42,21 @@ impl Gateway {
         let spelling = route.spelling();
         match self.admit_http(&route, &request) {
             Ok(principal) => {
-                let head = Head::new(route, &request, self.settings.api.legacy_names);
-                self.begin_http(id, head, principal, request.content_length);
+                let length = request.content_length;
+                let head = Head::new(route, request, self.settings.api.legacy_names);
+                self.begin_http(id, head, principal, length);
             }
-            Err((refusal, Duration::ZERO)) => self.refuse_http(id, spelling, &refusal),
-            Err((refusal, delay)) => {
-                let response = refusal.response(spelling);
-                self.api.held.insert((self.now.mono + delay, id), response);
+            Err(turned) if turned.delay.is_zero() => self.refuse_http(id, spelling, &turned.refusal),
+            Err(turned) => {
+                let response = turned.refusal.response(spelling);
+                self.api.held.insert((self.now.mono + turned.delay, id), response);
             }
         }
     }
 
     /// Who asks, if they may.
-    fn admit_http(&mut self, route: &Route, request: &HttpRequest) -> Result<Principal, (Refusal, Duration)> {
-        let at_once = |refusal| (refusal, Duration::ZERO);
+    fn admit_http(&mut self, route: &Route, request: &HttpRequest) -> Result<Principal, Box<Turned>> {
+        let at_once = |refusal| Box::new(Turned { refusal, delay: Duration::ZERO });
         match self.phase {
             Phase::Serving => {}
             Phase::Starting | Phase::Broken => {
@@ -70,7 +77,7 @@ impl Gateway {
             tracing::info!(target: "gateway.http", peer = %request.peer.addr, ?fault, "request refused");
             match fault {
                 BearerFault::Missing => at_once(Refusal::unauthorized()),
-                BearerFault::Wrong(delay) => (Refusal::unauthorized(), delay),
+                BearerFault::Wrong(delay) => Box::new(Turned { refusal: Refusal::unauthorized(), delay }),
                 BearerFault::Elsewhere(why) => at_once(Refusal::forbidden(why)),
                 BearerFault::Locked(after) => {
                     let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);

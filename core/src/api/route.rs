@@ -105,10 +105,10 @@ pub(super) struct Head {
 }
 
 impl Head {
-    pub(super) fn new(route: Route, request: &HttpRequest, legacy: bool) -> Self {
+    pub(super) fn new(route: Route, request: HttpRequest, legacy: bool) -> Self {
         let ours = |name: &str| PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || name == "accept";
-        let headers = request.headers.iter().filter(|(name, _)| ours(name)).cloned().collect();
-        Self { route, query: request.query.clone(), headers, legacy }
+        let headers = request.headers.into_iter().filter(|(name, _)| ours(name)).collect();
+        Self { route, query: request.query, headers, legacy }
     }
 
     /// The header `x-openclaw-<name>`, trimmed; `None` when it is absent or blank.

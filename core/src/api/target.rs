@@ -3,7 +3,6 @@
 use super::errors::Refusal;
 use super::route::Head;
 use crate::auth::{Effect, Principal, authorize};
-use crate::chat::is_blocked;
 use crate::gateway::Gateway;
 use crate::ids::{AgentId, SessionKey};
 use crate::sessions::keys;
@@ -66,10 +65,10 @@ impl Gateway {
             None => self.agent_of_model(wish.model, wish.accept_any_model)?,
         };
         self.check_known(&agent)?;
-        let (agent, key, named) = self.session_for(head, by_header.as_ref(), agent, wish)?;
+        let (agent, key, named) = self.session_for(head, by_header.as_ref(), &agent, wish)?;
         authorize(principal, &Effect::RunAgent { session: key.clone() })
             .map_err(|error| Refusal::of(&error))?;
-        if is_blocked(self, &key) {
+        if self.is_blocked(&key) {
             return Err(Refusal::invalid("send blocked by session policy"));
         }
         let model = self.backend_model(head, principal)?;
@@ -80,7 +79,7 @@ impl Gateway {
         &mut self,
         head: &Head,
         by_header: Option<&AgentId>,
-        agent: AgentId,
+        agent: &AgentId,
         wish: &Wish<'_>,
     ) -> Result<(AgentId, SessionKey, bool), Refusal> {
         let kind = wish.kind;

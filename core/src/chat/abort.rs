@@ -59,18 +59,47 @@ fn abort_all(
     key: &SessionKey,
     reason: &'static str,
 ) -> Result<(), ErrorShape> {
-    let open: Vec<RunId> = gateway
-        .runs_of(key)
-        .into_iter()
-        .filter(|run| gateway.runs.get(run).is_some_and(crate::runs::Run::is_abortable))
-        .collect();
-    let (own, foreign): (Vec<RunId>, Vec<RunId>) =
-        open.into_iter().partition(|run| may_abort(gateway, principal, &ticket, run));
+    let runs = stoppable(gateway, principal, &ticket, key)?;
+    abort_runs(gateway, ticket, key, runs, reason);
+    Ok(())
+}
+
+/// The runs that end when a session is stopped: those that the caller may end, active or queued, and those
+/// that the session's agent has started in sessions of their own [C-17].
+///
+/// # Errors
+///
+/// Something runs in the session, and all of it is somebody else's.
+pub(crate) fn stoppable(
+    gateway: &Gateway,
+    principal: &Principal,
+    ticket: &Ticket,
+    key: &SessionKey,
+) -> Result<Vec<RunId>, ErrorShape> {
+    let abortable = |run: &RunId| gateway.runs.get(run).is_some_and(crate::runs::Run::is_abortable);
+    let open = gateway.runs_of(key).into_iter().filter(abortable);
+    let (mut own, foreign): (Vec<RunId>, Vec<RunId>) =
+        open.partition(|run| may_abort(gateway, principal, ticket, run));
     if own.is_empty() && !foreign.is_empty() {
         return Err(unauthorized());
     }
-    abort_runs(gateway, ticket, key, own, reason);
-    Ok(())
+    for child in gateway.sessions.descendants(key) {
+        let open = gateway.runs_of(&child).into_iter().filter(abortable);
+        own.extend(open.filter(|run| may_abort_child(gateway, principal, ticket, run)));
+    }
+    Ok(own)
+}
+
+/// The same for a run in a session that another session has started: one that no connection has begun belongs
+/// to whoever may stop that other session.
+pub(crate) fn may_abort_child(
+    gateway: &Gateway,
+    principal: &Principal,
+    ticket: &Ticket,
+    run: &RunId,
+) -> bool {
+    let inner = gateway.runs.get(run).is_some_and(|run| run.owner().is_inner());
+    inner || may_abort(gateway, principal, ticket, run)
 }
 
 fn abort_runs(gateway: &mut Gateway, ticket: Ticket, key: &SessionKey, runs: Vec<RunId>, reason: &str) {

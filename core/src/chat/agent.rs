@@ -14,7 +14,8 @@ use crate::runs::{Admission, Ask, Asker, Family, Wait, timed_out};
 use crate::sessions::{SessionEntry, closed, keys, levels};
 use crate::settings::ModelRef;
 
-use super::{attachments, blocked, is_blocked, owner, timeout};
+use super::send::is_stop;
+use super::{abort, anew, attachments, blocked, owner, timeout};
 
 /// The longest label of protocol 3, in characters.
 const V3_LABEL_CHARS: usize = 64;
@@ -42,7 +43,11 @@ pub(crate) fn agent(gateway: &mut Gateway, call: Call<AgentParams>) -> Answer<()
     check_agent(gateway, &agent)?;
     authorize(&call.principal, &Effect::RunAgent { session: key.clone() })?;
     check_incarnation(gateway, params, &key)?;
-    if is_blocked(gateway, &key) {
+    if is_stop(params.message.as_str()) && images.is_empty() {
+        abort::stop(gateway, &call.principal, call.ticket.clone(), &key)?;
+        return Ok(Reply::Later);
+    }
+    if gateway.is_blocked(&key) {
         return Err(blocked());
     }
     let ask = Ask {
@@ -56,8 +61,17 @@ pub(crate) fn agent(gateway: &mut Gateway, call: Call<AgentParams>) -> Answer<()
         )
     };
     gateway.tell(Down::TakePart { conn: call.ticket.conn, key: key.clone() });
-    gateway.admit_run(Admission {
-        run: RunId::new(params.idempotency_key.as_str()),
+    let run = RunId::new(params.idempotency_key.as_str());
+    let reading = gateway.read_message(params.message.as_str());
+    let anew = reading.begins_anew();
+    if anew.is_some() {
+        authorize(&call.principal, &Effect::EndSession { session: key.clone() })?;
+    } else {
+        let channel = gateway.sessions.entry(&key).and_then(|entry| entry.last_channel.clone());
+        gateway.renew_if_stale(&key, channel.as_deref().unwrap_or("webchat"), Family::Agent, &run);
+    }
+    let admission = Admission {
+        run,
         key,
         agent,
         family: Family::Agent,
@@ -66,7 +80,11 @@ pub(crate) fn agent(gateway: &mut Gateway, call: Call<AgentParams>) -> Answer<()
         edit: Box::new(entry_edit(params)),
         digest: call.digest,
         ask,
-    })?;
+    };
+    match anew {
+        Some(rest) => anew::begin_anew(gateway, admission, call.ticket, rest)?,
+        None => gateway.admit_run(admission)?,
+    }
     Ok(Reply::Later)
 }
 

@@ -6,16 +6,15 @@ use telson_proto::{ErrorShape, Json};
 
 use crate::auth::{Effect, authorize};
 use crate::gateway::{Answer, Call, Gateway, Reply};
-use crate::limits;
 use crate::messages::Outcome;
-use crate::store::{Loaded, Query, TranscriptEntry};
+use crate::store::{Loaded, PageQuery, Place, Query, TranscriptEntry};
 
-use super::history::{MAX_REACH, as_seen};
+use super::history::as_seen;
 
 /// The longest message that is shown, in bytes.
 const MAX_BYTES: usize = 2 * 1024 * 1024;
 
-/// `chat.message.get`: looks for the message in the part of the transcript that pages of history reach.
+/// `chat.message.get`: the message of this id, wherever it stands in the transcript.
 pub(crate) fn get(gateway: &mut Gateway, call: Call<ChatMessageGetParams>) -> Answer<ChatMessageFound> {
     authorize(&call.principal, &Effect::ReadSessions)?;
     let Call { principal, ticket, params, .. } = call;
@@ -23,12 +22,12 @@ pub(crate) fn get(gateway: &mut Gateway, call: Call<ChatMessageGetParams>) -> An
     let Some(session) = gateway.sessions.get(&key).map(|session| session.id.clone()) else {
         return Ok(Reply::Ready(unavailable("not_found")));
     };
-    let max_bytes = limits::length(limits::HISTORY_BYTES) * 4;
-    let query = Query::Tail { session, limit: MAX_REACH, max_bytes };
-    gateway.load(query, move |gateway, loaded| {
+    let place = Place::Around(params.message_id.as_str().to_owned());
+    let query = PageQuery { session, place, limit: 1, max_bytes: MAX_BYTES, brief: false, runs: Vec::new() };
+    gateway.load(Query::Page(query), move |gateway, loaded| {
         let outcome = match loaded {
-            Ok(Loaded::Entries(entries)) => {
-                let entry = entries.iter().find(|entry| entry.id == params.message_id.as_str());
+            Ok(Loaded::Page(page)) => {
+                let entry = page.entries.first();
                 let max_chars = params.max_chars.map(Count::as_len);
                 let found = entry.map(|entry| found(entry, principal.protocol, max_chars));
                 Outcome::ok(Json::of(&found.unwrap_or_else(|| unavailable("not_found"))))

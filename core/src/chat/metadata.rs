@@ -32,6 +32,6 @@ pub(crate) fn metadata(gateway: &mut Gateway, call: Call<MetadataParams>) -> Ans
 impl Gateway {
     /// The answer to `chat.metadata`.
     pub(super) fn chat_metadata(&self) -> Json {
-        Json::of(&json!({"models": self.agents.detailed_choices(false)}))
+        Json::of(&json!({"models": self.agents.offered_choices(&self.providers, self.now)}))
     }
 }

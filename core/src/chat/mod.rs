@@ -4,9 +4,11 @@
 //! stored, an abort when its run has ended.
 
 mod abort;
+mod after;
 mod agent;
+mod anew;
 mod attachments;
-mod commands;
+pub(crate) mod envelope;
 mod history;
 mod inject;
 mod message;
@@ -26,7 +28,7 @@ use crate::gateway::Gateway;
 use crate::ids::{SessionKey, Ticket};
 use crate::runs::Owner;
 
-pub(crate) use abort::{abort, may_abort};
+pub(crate) use abort::{abort, may_abort, may_abort_child, stoppable};
 pub(crate) use agent::{agent, wait};
 pub(crate) use history::{as_event, history};
 pub(crate) use inject::inject;
@@ -50,7 +52,7 @@ fn session_named(
 }
 
 /// Whose run it is that this request starts or ends.
-fn owner(principal: &Principal, ticket: &Ticket) -> Owner {
+pub(crate) fn owner(principal: &Principal, ticket: &Ticket) -> Owner {
     Owner {
         conn: ticket.conn,
         device: principal.device.clone(),
@@ -68,11 +70,7 @@ fn timeout(asked: Option<u64>, unit: Duration, default: Duration) -> Duration {
     }
 }
 
-/// Whether the session's policy forbids messages.
-pub(crate) fn is_blocked(gateway: &Gateway, key: &SessionKey) -> bool {
-    gateway.sessions.entry(key).is_some_and(|entry| entry.send_policy.as_deref() == Some("deny"))
-}
-
+/// The refusal of a session that takes no messages.
 fn blocked() -> ErrorShape {
     ErrorShape::invalid("send blocked by session policy")
 }

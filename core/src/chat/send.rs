@@ -1,4 +1,4 @@
-//! `chat.send` (spec 02 §7.1).
+//! `chat.send` (spec 02 §7.1), and everything else by which words are sent into a session.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use telson_proto::chat::{Attachment, ChatSendParams};
 use telson_proto::params::Count;
 
 use crate::auth::{Effect, Principal, authorize};
-use crate::gateway::answers;
+use crate::commands::{Caller, Done, Meaning, Reading, Turn};
 use crate::gateway::{Answer, Call, Gateway, Reply};
 use crate::ids::{RunId, SessionKey, Ticket};
-use crate::messages::{Down, Outcome};
-use crate::runs::{Admission, Ask, Asker, Family};
-use crate::sessions::{Reason, closed, levels};
+use crate::messages::Down;
+use crate::runs::{Admission, Ask, Asker, Family, Purpose};
+use crate::sessions::{closed, levels};
+use crate::settings::QueueMode;
 
-use super::commands::{self, Command};
-use super::{abort, attachments, blocked, is_blocked, owner, session_named, timeout};
+use super::{abort, after, anew, attachments, blocked, owner, session_named, timeout};
 
 /// Messages that stop what is going on instead of being sent (spec 02 §11.2).
 const STOP_WORDS: [&str; 7] = ["/stop", "stop", "esc", "abort", "wait", "exit", "interrupt"];
@@ -32,12 +32,18 @@ pub(crate) struct SendWords {
     pub(crate) run: RunId,
     /// Whatever is under way in the session ends first.
     pub(crate) interrupts: bool,
+    /// The words are words, even if they look like a command.
+    pub(crate) is_plain: bool,
 }
 
 /// `chat.send`: stores the user's words, then acknowledges; the answer streams as events.
 pub(crate) fn send(gateway: &mut Gateway, call: Call<ChatSendParams>) -> Answer<()> {
     let Call { principal, ticket, params, digest } = call;
-    closed("chat.send", principal.protocol, &[("agentId", params.agent_id.is_some())])?;
+    let later = [
+        ("agentId", params.agent_id.is_some()),
+        ("suppressCommandInterpretation", params.suppress_command_interpretation.is_some()),
+    ];
+    closed("chat.send", principal.protocol, &later)?;
     let (spelling, agent) = (params.session_key.as_str(), params.agent_id.as_ref());
     let key = session_named(gateway, &principal, &ticket, spelling, agent)?;
     let words = SendWords {
@@ -48,6 +54,7 @@ pub(crate) fn send(gateway: &mut Gateway, call: Call<ChatSendParams>) -> Answer<
         timeout_ms: params.timeout_ms.map(Count::get),
         run: RunId::new(params.idempotency_key.as_str()),
         interrupts: false,
+        is_plain: params.suppress_command_interpretation == Some(true),
     };
     start(gateway, &principal, &ticket, Asker::Call(ticket.clone()), digest, words)?;
     Ok(Reply::Later)
@@ -76,22 +83,26 @@ pub(crate) fn start(
     if words.message.trim().is_empty() && images.is_empty() {
         return Err(ErrorShape::invalid("message or attachment required"));
     }
-    let (key, called) = (words.key, asker != Asker::Nobody);
+    let (key, called) = (words.key.clone(), asker != Asker::Nobody);
     authorize_words(principal, &key)?;
-    if called && images.is_empty() && is_stop(&words.message) {
+    if called && !words.is_plain && images.is_empty() && is_stop(&words.message) {
         return abort::stop(gateway, principal, ticket.clone(), &key);
     }
-    if is_blocked(gateway, &key) {
+    let reading = read(gateway, &words, called, images.is_empty());
+    if gateway.is_blocked(&key) && !reading.passes_policy() {
         return Err(blocked());
     }
     gateway.tell(Down::TakePart { conn: ticket.conn, key: key.clone() });
-    let command = commands::parse(&words.message).filter(|_| images.is_empty());
+    let is_repeat = gateway.answers.knows(&Family::Chat.answer_key(&words.run));
+    if reading.begins_anew().is_none() {
+        gateway.renew_if_stale(&key, "webchat", Family::Chat, &words.run);
+    }
+    let meaning = gateway.interpret(&Caller { principal, ticket, key: &key }, reading);
     let thinking = words.thinking.as_deref().filter(|_| !words.message.trim_start().starts_with('/'));
     let default = gateway.settings.agents.timeout;
     let ask = Ask {
         images,
         thinking: thinking.and_then(levels::thinking).map(str::to_owned),
-        reply: command.as_ref().map(|command| gateway.command_reply(command, &key)),
         ..Ask::words(words.message, timeout(words.timeout_ms, Duration::from_millis(1), default))
     };
     let admission = Admission {
@@ -105,86 +116,78 @@ pub(crate) fn start(
         edit: Box::new(|entry| entry.last_channel = Some("webchat".to_owned())),
         key,
     };
-    match command {
-        Some(Command::Anew { rest }) if called => {
-            authorize(principal, &Effect::EndSession { session: admission.key.clone() })?;
-            begin_anew(gateway, admission, ticket.clone(), rest)
-        }
-        _ if words.interrupts && called => steer(gateway, admission, ticket.clone()),
-        _ => gateway.admit_run(admission),
+    let steered_by = (words.interrupts && called).then(|| ticket.clone());
+    match meaning {
+        Meaning::Anew { rest } => anew::begin_anew(gateway, admission, ticket.clone(), &rest),
+        Meaning::Compact { instructions } => compact(gateway, admission, instructions),
+        Meaning::Answer(done) => answer(gateway, admission, done, is_repeat),
+        Meaning::Words(turn) => say(gateway, admission, turn, steered_by),
     }
 }
 
-fn is_stop(message: &str) -> bool {
-    let word = message.trim();
-    STOP_WORDS.iter().any(|stop| stop.eq_ignore_ascii_case(word))
+/// Reads the words. A picture makes a message of what would be a command, and so does an asker who could not be
+/// answered when the session begins anew.
+fn read(gateway: &Gateway, words: &SendWords, called: bool, is_bare: bool) -> Reading {
+    if words.is_plain {
+        return Reading::plain(&words.message);
+    }
+    match gateway.read_message(&words.message) {
+        Reading::Command(..) if !is_bare => Reading::plain(&words.message),
+        reading if !called && reading.begins_anew().is_some() => Reading::plain(&words.message),
+        reading => reading,
+    }
 }
 
-/// `/new` and `/reset`: running work ends, the session begins anew, then the run is admitted in it.
-fn begin_anew(
+/// Words for the model. `steered_by` says that they go in place of what is under way.
+fn say(
     gateway: &mut Gateway,
     mut admission: Admission,
-    ticket: Ticket,
-    rest: String,
+    turn: Turn,
+    steered_by: Option<Ticket>,
 ) -> Result<(), ErrorShape> {
-    if !rest.is_empty() {
-        admission.ask.text = rest;
-        admission.ask.reply = None;
+    let Turn { text, thinking, model, levels, queue } = turn;
+    let ask = &mut admission.ask;
+    (ask.text, ask.model, ask.levels, ask.queue) = (text, model, levels, queue);
+    ask.thinking = thinking.or(ask.thinking.take());
+    match steered_by {
+        Some(ticket) => after::steer(gateway, admission, ticket),
+        None => gateway.admit_run(admission),
     }
-    admit_after(gateway, admission, ticket, "reset", |gateway, key, then| {
-        gateway.begin_anew(key, Reason::Reset, move |gateway, result| {
-            then(gateway, result.error.map_or(Ok(()), Err));
-        });
-    })
 }
 
-/// Running work ends, then the run is admitted in its place.
-fn steer(gateway: &mut Gateway, admission: Admission, ticket: Ticket) -> Result<(), ErrorShape> {
-    let run = admission.run.clone();
-    admit_after(gateway, admission, ticket, "steer", move |gateway, key, then| {
-        if gateway.sessions.get(key).is_some() {
-            gateway.announce_session(key, Reason::Steer, Some(&run));
-        }
-        then(gateway, Ok(()));
-    })
+/// The model sums up the conversation. It is not collected with words that wait.
+fn compact(gateway: &mut Gateway, mut admission: Admission, instructions: String) -> Result<(), ErrorShape> {
+    let ask = &mut admission.ask;
+    (ask.system, ask.purpose, ask.thinking) = (Some(instructions), Purpose::Compact, None);
+    ask.queue = Some(QueueMode::Followup);
+    gateway.admit_run(admission)
 }
 
-/// What goes on when a session is ready for the run, or why it is not.
-type Ready = Box<dyn FnOnce(&mut Gateway, Result<(), ErrorShape>) + Send>;
-
-/// Ends running work, lets `prepare` happen, and admits the run. A repeat of the key must not do it again.
-fn admit_after(
+/// The gateway answers a command, and does what it has come to; a repeat does nothing again.
+fn answer(
     gateway: &mut Gateway,
-    admission: Admission,
-    ticket: Ticket,
-    reason: &'static str,
-    prepare: impl FnOnce(&mut Gateway, &SessionKey, Ready) + Send + 'static,
+    mut admission: Admission,
+    done: Done,
+    is_repeat: bool,
 ) -> Result<(), ErrorShape> {
-    let answer_key = admission.family.answer_key(&admission.run);
-    match gateway.answers.admit(&answer_key, &admission.digest, &ticket, false)? {
-        answers::Admission::Joined(None) => return Ok(()),
-        answers::Admission::Joined(Some(outcome)) | answers::Admission::Finished(outcome) => {
-            gateway.reply(ticket, outcome);
-            return Ok(());
-        }
-        answers::Admission::New => {}
+    admission.ask.reply = Some(done.reply);
+    if let Some(edit) = done.edit {
+        admission.edit = Box::new(move |entry| {
+            edit(entry);
+            entry.last_channel = Some("webchat".to_owned());
+        });
     }
-    let key = admission.key.clone();
-    let ready: Ready = Box::new(move |gateway, ready| {
-        // From here on the admission holds the key itself; who waited meanwhile waits for it.
-        let waiting = gateway.answers.release(&answer_key);
-        let digest = admission.digest.clone();
-        if let Err(error) = ready.and_then(|()| gateway.admit_run(admission)) {
-            for ticket in waiting.into_iter().chain([ticket]) {
-                gateway.reply(ticket, Outcome::error(error.clone()));
-            }
-            return;
+    gateway.admit_run(admission)?;
+    if !is_repeat {
+        for run in done.abort {
+            gateway.abort_run(&run, "stop");
         }
-        for ticket in waiting {
-            // The parameters are the same, so it joins.
-            let _ = gateway.answers.admit(&answer_key, &digest, &ticket, false);
-        }
-    });
-    gateway.interrupt_session(&key.clone(), reason, move |gateway| prepare(gateway, &key, ready));
+    }
     Ok(())
+}
+
+/// Whether a message stops what is going on (spec 02 §11.2).
+pub(super) fn is_stop(message: &str) -> bool {
+    let word = message.trim();
+    STOP_WORDS.iter().any(|stop| stop.eq_ignore_ascii_case(word))
 }

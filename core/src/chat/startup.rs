@@ -45,6 +45,8 @@ pub(crate) fn startup(gateway: &mut Gateway, call: Call<ChatStartupParams>) -> A
         session_id: params.session_id,
         max_chars: params.max_chars,
         max_bytes: params.max_bytes,
+        input_run_ids: params.input_run_ids,
+        pending_before: params.pending_before,
     };
     let page = Call { principal, ticket: ticket.clone(), params, digest };
     match history::load(gateway, page, Some(paint))? {

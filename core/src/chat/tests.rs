@@ -114,7 +114,8 @@ fn what_cannot_be_combined_is_refused() {
     assert!(refusal(json!({"cursor": "c", "offset": 1})).contains("cursor cannot be combined"));
     assert!(refusal(json!({"offset": 1, "messageId": "x"})).contains("offset cannot be combined"));
     assert!(refusal(json!({"sessionId": "x"})).contains("sessionId requires messageId"));
-    assert!(refusal(json!({"cursor": "c"})).contains("/cursor"));
+    assert!(refusal(json!({"inputRunIds": []})).contains("/inputRunIds"));
+    assert!(refusal(json!({"inputRunIds": vec!["r"; 51]})).contains("/inputRunIds"));
     assert_eq!(refusal(json!({"messageId": "nope"})), "messageId not found: nope");
     assert_eq!(refusal(json!({"limit": 1001})), "invalid chat.history params: at /limit: must be <= 1000");
     let v3 = world.operator(Protocol::V3);
@@ -383,5 +384,97 @@ fn a_new_session_ends_what_ran_and_a_repeat_does_not_empty_it_again() {
     assert_eq!(world.shelf.messages(MAIN).len(), 2);
     let plain = world.client(Protocol::V4, World::read_write(), None);
     let params = json!({"sessionKey": "main", "message": "/reset", "idempotencyKey": "r3"});
-    assert_eq!(world.refusal(plain, "chat.send", params).code, ErrorCode::Forbidden);
+    assert_eq!(world.ask(plain, "chat.send", params)["status"], "started");
+    let refusal = world.terminal("r3", Protocol::V4).unwrap();
+    assert_eq!(refusal["message"]["content"][0]["text"], "missing scope: operator.admin");
+    assert_eq!(world.shelf.messages(MAIN).len(), 4, "the session is as it was");
+}
+
+#[test]
+fn a_cursor_tells_what_came_since() {
+    let (mut world, client) = talked(2);
+    let ask = |params: Value, world: &mut World| {
+        let mut all = json!({"sessionKey": "main"});
+        all.as_object_mut().unwrap().extend(params.as_object().unwrap().clone());
+        world.ask(client, "chat.history", all)
+    };
+    let page = ask(json!({}), &mut world);
+    assert_eq!((&page["completeSnapshot"], &page["hasMore"]), (&json!(true), &json!(false)));
+    let cursor = page["deltaCursor"].clone();
+    let delta = ask(json!({"cursor": cursor}), &mut world);
+    assert_eq!((&delta["kind"], &delta["messages"]), (&json!("delta"), &json!([])));
+    assert_eq!(delta["deltaCursor"], cursor);
+
+    let admin = world.operator(Protocol::V4);
+    world.ask(admin, "chat.inject", json!({"sessionKey": "main", "message": "ahoy"}));
+    let delta = ask(json!({"cursor": cursor}), &mut world);
+    assert_eq!(delta["messages"].as_array().map(Vec::len), Some(1));
+    assert_eq!(delta["messages"][0]["content"][0]["text"], "ahoy");
+    assert_eq!(delta["sessionInfo"]["key"], "agent:main:main");
+    let next = ask(json!({"cursor": delta["deltaCursor"]}), &mut world);
+    assert_eq!(next["messages"], json!([]));
+
+    for text in 0..201 {
+        world.ask(admin, "chat.inject", json!({"sessionKey": "main", "message": text.to_string()}));
+    }
+    let far = ask(json!({"cursor": cursor}), &mut world);
+    assert_eq!(far, json!({"kind": "reset"}), "too much to be told");
+    let odd = ask(json!({"cursor": "c"}), &mut world);
+    assert_eq!(odd, json!({"kind": "reset"}));
+    world.ask(admin, "sessions.reset", json!({"key": "main"}));
+    assert_eq!(ask(json!({"cursor": cursor}), &mut world), json!({"kind": "reset"}), "another transcript");
+}
+
+#[test]
+fn pages_lead_from_the_end_to_the_beginning() {
+    let (mut world, client) = talked(1);
+    let admin = world.operator(Protocol::V4);
+    for text in 0..20 {
+        // The odd ones are not shown.
+        let text = if text % 2 == 1 { "NO_REPLY".to_owned() } else { format!("t{text}") };
+        world.ask(admin, "chat.inject", json!({"sessionKey": "main", "message": text}));
+    }
+    let (mut offset, mut seen) = (json!(0), Vec::new());
+    while offset != json!(null) {
+        let params = json!({"sessionKey": "main", "limit": 3, "offset": offset});
+        let page = world.ask(client, "chat.history", params);
+        assert_eq!(page["completeSnapshot"], false);
+        let mut seqs: Vec<u64> = page["messages"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|message| message["__openclaw"]["seq"].as_u64().unwrap())
+            .collect();
+        seqs.extend(seen);
+        (seen, offset) = (seqs, page["nextOffset"].clone());
+    }
+    assert!(seen.is_sorted_by(|a, b| a < b), "no message twice: {seen:?}");
+    assert_eq!(seen.len(), 12, "and none left out: {seen:?}");
+}
+
+#[test]
+fn words_that_wait_are_told_until_they_have_their_turn() {
+    let mut world = World::with_model();
+    let client = world.operator(Protocol::V4);
+    for run in ["r1", "r2", "r3"] {
+        world.ask(
+            client,
+            "chat.send",
+            json!({"sessionKey": "main", "message": format!("words of {run}"), "idempotencyKey": run}),
+        );
+    }
+    let params = json!({"sessionKey": "main", "inputRunIds": ["r1", "r2", "never"]});
+    let page = world.ask(client, "chat.history", params);
+    let pending = &page["pendingInputs"];
+    assert_eq!(pending["total"], 2);
+    assert_eq!(pending["items"][0]["runId"], "r2");
+    assert_eq!(pending["items"][0]["state"], "queued");
+    assert_eq!(pending["items"][1]["message"]["content"][0]["text"], "words of r3");
+    let receipts = &page["inputReceipts"];
+    assert_eq!(receipts[0]["state"], "consumed");
+    assert_eq!(receipts[0]["consumedByEventId"], page["messages"][0]["__openclaw"]["id"]);
+    assert_eq!(receipts[1], json!({"runId": "r2", "state": "pending"}));
+    assert_eq!(receipts.as_array().map(Vec::len), Some(2));
+    let before = world.ask(client, "chat.history", json!({"sessionKey": "main", "pendingBefore": 2}));
+    assert_eq!(before["pendingInputs"]["items"].as_array().map(Vec::len), Some(1));
 }

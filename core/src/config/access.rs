@@ -252,11 +252,15 @@ impl Sources<'_> {
             let issue = Issue::new(Failure::ConfigConflict, password.from.clone(), message);
             check.issues.push(issue.expecting("a secret of its own"));
         }
-        for member in self.root.at("models.providers").map(Node::members).unwrap_or_default() {
-            let Some(key) = member.node.get("apiKey") else { continue };
+        let keys = [("models.providers", "apiKey"), ("auth.profiles", "key")];
+        let members = |section: &str| self.root.at(section).map(Node::members).unwrap_or_default();
+        for (section, name, member) in
+            keys.iter().flat_map(|(section, name)| members(section).iter().map(move |m| (section, name, m)))
+        {
+            let Some(key) = member.node.get(name) else { continue };
             let own = [token, password].into_iter().flatten();
             for given in own.filter(|given| given.secret.matches(key.text().unwrap_or_default())) {
-                let path = format!("models.providers.{}.apiKey", member.name);
+                let path = format!("{section}.{}.{name}", member.name);
                 let issue =
                     Issue::new(Failure::ConfigConflict, path, format!("is the same as {}", given.from));
                 check.refuse(key.range.start, issue.expecting("the provider's key"));

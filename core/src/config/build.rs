@@ -6,21 +6,16 @@ use telson_proto::Scopes;
 
 use super::check::Check;
 use super::failure::Failure;
-use super::issue::{Issue, Warning};
-use super::secrets::REDACTED;
+use super::issue::Issue;
+use super::policies::queues;
 use super::tree::Node;
-use crate::auth::Secret;
 use crate::ids::AgentId;
 use crate::limits::length;
+use crate::providers::known;
 use crate::sessions::keys::normalise_agent;
 use crate::settings::{
-    AgentProfile, AgentSettings, AuthMode, AuthSettings, Identity, LimitSettings, ModelRef, ModelSettings,
-    ProviderSettings, QueueSettings,
+    AgentProfile, AgentSettings, AuthMode, AuthSettings, Identity, LimitSettings, ModelRef,
 };
-
-const SPOKEN_API: &str = "openai-completions";
-const CONTEXT_WINDOW: u64 = 200_000;
-const ANSWER_TOKENS: u64 = 8_192;
 
 pub(super) fn text(node: &Node, path: &str) -> Option<String> {
     node.at(path).and_then(Node::text).map(|text| text.trim().to_owned())
@@ -38,7 +33,7 @@ pub(super) fn texts<'a>(node: &'a Node, path: &str) -> impl Iterator<Item = &'a 
     node.at(path).map(Node::items).unwrap_or_default().iter().filter_map(Node::text)
 }
 
-fn missing(path: String) -> Issue {
+pub(super) fn missing(path: String) -> Issue {
     Issue::new(Failure::ConfigInvalid, path, "is missing")
 }
 
@@ -102,27 +97,53 @@ pub(super) fn agents(root: &Node, check: &mut Check<'_>) -> AgentSettings {
         main_key: text(root, "session.mainKey").map_or(plain.main_key, |key| key.to_lowercase()),
         global_scope: text(root, "session.scope").as_deref() == Some("global"),
         model: model(defaults).unwrap_or(plain.model),
+        fallbacks: fallbacks(defaults).unwrap_or_default(),
         thinking_default: text(defaults, "thinkingDefault"),
         verbose_default: text(defaults, "verboseDefault"),
         timeout: count(defaults, "timeoutSeconds").map_or(plain.timeout, Duration::from_secs),
         max_concurrent: count(defaults, "maxConcurrent").map_or(plain.max_concurrent, length),
         allowed_models: allowed(defaults, check),
+        model_thinking: model_thinking(defaults),
         context_tokens: count(defaults, "contextTokens"),
-        queue: QueueSettings::default(),
+        queue: queues(root),
     }
 }
 
 /// `model: "provider/model"` or `model: {primary: "provider/model"}`.
 pub(super) fn model(node: &Node) -> Option<ModelRef> {
     let written = text(node, "model").or_else(|| text(node, "model.primary"))?;
-    ModelRef::parse(&written)
+    reference(&written)
+}
+
+/// A model with its provider's id as the configuration spells it.
+fn reference(written: &str) -> Option<ModelRef> {
+    let model = ModelRef::parse(written)?;
+    Some(ModelRef { provider: known::provider_id(&model.provider), ..model })
+}
+
+/// `model: {fallbacks: […]}`; an empty list says that there are none.
+fn fallbacks(node: &Node) -> Option<Vec<ModelRef>> {
+    node.at("model.fallbacks")?;
+    Some(texts(node, "model.fallbacks").filter_map(reference).collect())
+}
+
+fn model_thinking(defaults: &Node) -> Vec<(ModelRef, String)> {
+    let members = defaults.get("models").map(Node::members).unwrap_or_default().iter();
+    members
+        .filter_map(|member| Some((reference(&member.name)?, text(&member.node, "thinkingDefault")?)))
+        .collect()
 }
 
 fn allowed(defaults: &Node, check: &mut Check<'_>) -> Vec<(ModelRef, Option<String>)> {
     let mut models = Vec::new();
     for member in defaults.get("models").map(Node::members).unwrap_or_default() {
-        match ModelRef::parse(&member.name) {
-            Some(reference) => models.push((reference, text(&member.node, "alias"))),
+        match reference(&member.name) {
+            Some(reference) => {
+                let name = reference.to_string();
+                let usual = known::ALIASES.iter().find(|(_, model)| *model == name);
+                let alias = text(&member.node, "alias");
+                models.push((reference, alias.or_else(|| usual.map(|(alias, _)| (*alias).to_owned()))));
+            }
             None => {
                 let issue = Issue::new(
                     Failure::ConfigInvalid,
@@ -161,6 +182,7 @@ fn profiles(root: &Node, check: &mut Check<'_>) -> (AgentId, Vec<AgentProfile>) 
             id,
             name: text(node, "name"),
             model: model(node),
+            fallbacks: fallbacks(node),
             identity: identity(node),
         });
     }
@@ -175,109 +197,4 @@ fn profiles(root: &Node, check: &mut Check<'_>) -> (AgentId, Vec<AgentProfile>) 
 fn identity(node: &Node) -> Identity {
     let of = |name: &str| text(node, &format!("identity.{name}"));
     Identity { name: of("name"), theme: of("theme"), emoji: of("emoji"), avatar: of("avatar") }
-}
-
-/// The model providers that this gateway can speak to.
-pub(super) fn providers(root: &Node, check: &mut Check<'_>) -> Vec<ProviderSettings> {
-    let mut providers: Vec<ProviderSettings> = Vec::new();
-    for member in root.at("models.providers").map(Node::members).unwrap_or_default() {
-        let path = format!("models.providers.{}", member.name.escape_debug());
-        let id = member.name.trim().to_lowercase();
-        let refusal = if id.is_empty() || id.contains(['/', ' ']) {
-            Some("cannot be the name of a provider: it is blank, or contains a slash or a space")
-        } else if id == "echo" {
-            Some("is built in and cannot be configured; choose another name")
-        } else if providers.iter().any(|known| known.id == id) {
-            Some("differs from another provider only in upper and lower case")
-        } else {
-            None
-        };
-        if let Some(problem) = refusal {
-            check.refuse(member.at, Issue::new(Failure::ConfigInvalid, path, problem));
-            continue;
-        }
-        let api = text(&member.node, "api").unwrap_or_else(|| SPOKEN_API.to_owned());
-        if api == SPOKEN_API {
-            providers.extend(provider(id, &path, member.at, &member.node, check));
-        } else {
-            let message = format!("left out: {api} is not spoken by this gateway");
-            check.warnings.push(Warning::new(path, message));
-        }
-    }
-    providers
-}
-
-fn provider(
-    id: String,
-    path: &str,
-    at: usize,
-    node: &Node,
-    check: &mut Check<'_>,
-) -> Option<ProviderSettings> {
-    let api_key = node.get("apiKey").and_then(|key| Some((key.range.start, key.text()?)));
-    if let Some((at, REDACTED)) = api_key {
-        let issue = Issue::new(
-            Failure::ConfigInvalid,
-            format!("{path}.apiKey"),
-            "is the mark that stands in place of a redacted secret",
-        );
-        check.refuse(at, issue.expecting("the provider's key"));
-    }
-    let headers = node.get("headers").map(Node::members).unwrap_or_default();
-    for header in headers.iter().filter(|header| !is_header_name(&header.name)) {
-        let path = format!("{path}.headers.{}", header.name.escape_debug());
-        check.refuse(header.at, Issue::new(Failure::ConfigInvalid, path, "is not a header name"));
-    }
-    let Some(base_url) = text(node, "baseUrl") else {
-        let issue = missing(format!("{path}.baseUrl"));
-        check.refuse(at, issue.expecting("an http:// or https:// URL"));
-        return None;
-    };
-    Some(ProviderSettings {
-        models: models(node, &id, path, check),
-        id,
-        base_url: base_url.trim_end_matches('/').to_owned(),
-        api_key: api_key.map(|(_, key)| Secret::new(key)),
-        auth_header: flag(node, "authHeader").unwrap_or(true),
-        headers: headers
-            .iter()
-            .filter_map(|header| Some((header.name.clone(), header.node.text()?.to_owned())))
-            .collect(),
-    })
-}
-
-pub(super) fn is_header_name(name: &str) -> bool {
-    !name.is_empty()
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
-}
-
-fn models(provider: &Node, id: &str, path: &str, check: &mut Check<'_>) -> Vec<ModelSettings> {
-    let mut models: Vec<ModelSettings> = Vec::new();
-    for (index, node) in provider.get("models").map(Node::items).unwrap_or_default().iter().enumerate() {
-        let path = format!("{path}.models.{index}.id");
-        let Some(written) = text(node, "id") else {
-            check.refuse(node.range.start, missing(path).expecting("the model's id at the provider"));
-            continue;
-        };
-        // The reference lists some models under their full name.
-        let model =
-            written.strip_prefix(id).and_then(|rest| rest.strip_prefix('/')).unwrap_or(&written).to_owned();
-        if models.iter().any(|known| known.id == model) {
-            let issue = Issue::new(Failure::ConfigInvalid, path, "names a model a second time");
-            check.refuse(node.range.start, issue);
-            continue;
-        }
-        let context_window = count(node, "contextWindow").unwrap_or(CONTEXT_WINDOW);
-        models.push(ModelSettings {
-            name: text(node, "name").unwrap_or_else(|| model.clone()),
-            id: model,
-            reasoning: flag(node, "reasoning").unwrap_or(false),
-            images: texts(node, "input").any(|input| input == "image"),
-            context_window,
-            max_tokens: count(node, "maxTokens").unwrap_or(ANSWER_TOKENS).min(context_window),
-            max_completion_tokens: text(node, "compat.maxTokensField").as_deref()
-                == Some("max_completion_tokens"),
-        });
-    }
-    models
 }

@@ -180,6 +180,7 @@ impl<'a> Check<'a> {
             Kind::Texts => Some(Kind::Text),
             Kind::Choices(words) => Some(Kind::Choice(words)),
             Kind::Origins => Some(Kind::Origin),
+            Kind::Models => Some(Kind::Model),
             _ => None,
         };
         match (list, &node.value) {
@@ -236,7 +237,12 @@ fn fits(node: &Node, kind: Kind) -> Result<(), String> {
             },
             _ => wrong(),
         },
-        Kind::Choices(_) | Kind::Texts | Kind::Origins => wrong(),
+        Kind::Amount => match node.value {
+            Value::Number(number) if number.is_finite() && number >= 0.0 => Ok(()),
+            Value::Number(number) => Err(format!("is {number}")),
+            _ => wrong(),
+        },
+        Kind::Choices(_) | Kind::Texts | Kind::Origins | Kind::Models => wrong(),
         _ => node.text().map_or_else(wrong, |text| text_fits(text, kind)),
     }
 }

@@ -1,6 +1,8 @@
 //! Every configuration key in one place: its kind, its default and what it means (spec 05 §3). Validation, the
 //! defaults that `config.get` shows and the configuration page of the documentation are made from this table.
 
+use crate::settings::{QueueDrop, QueueMode};
+
 /// A configuration key.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
@@ -36,6 +38,10 @@ pub enum Kind {
     Path,
     /// A model as `provider/model`.
     Model,
+    /// A list of models.
+    Models,
+    /// A number that is not negative.
+    Amount,
     /// A web origin such as `https://host:port`.
     Origin,
     /// A list of one of these words.
@@ -60,6 +66,8 @@ impl Kind {
             Self::Ipv4 => "an IPv4 address".to_owned(),
             Self::Path => "an absolute path, or one that begins with ~/".to_owned(),
             Self::Model => "a model as provider/model".to_owned(),
+            Self::Models => "a list of models as provider/model".to_owned(),
+            Self::Amount => "a number of at least 0".to_owned(),
             Self::Origin => "an origin such as https://host:port".to_owned(),
             Self::Choices(words) => format!("a list of words out of {}", words.join(", ")),
             Self::Texts => "a list of texts".to_owned(),
@@ -113,12 +121,18 @@ const SCOPES: &[&str] = &[
     "operator.talk",
     "operator.talk.secrets",
 ];
+/// When a session begins anew by itself.
+const RESETS: &[&str] = &["daily", "idle", "none"];
+/// What a rule about messages says.
+const VERDICTS: &[&str] = &["allow", "deny"];
 const PROFILES: &[&str] = &["minimal", "coding", "messaging", "full"];
 const THINKING: &[&str] = &["off", "minimal", "low", "medium", "high", "xhigh"];
 const APIS: &[&str] = &[
     "openai-completions",
     "openai-responses",
     "anthropic-messages",
+    "ollama",
+    "openai",
     "google-generative-ai",
     "github-copilot",
     "bedrock-converse-stream",
@@ -247,13 +261,80 @@ keys! {
         "`global` makes one conversation of all.";
     "session.mainKey" Kind::Text, Some("\"main\""),
         "The word for an agent's main session.";
+    "session.resetTriggers" Kind::Texts, Some("[\"/new\", \"/reset\"]"),
+        "The words that begin a session anew when a message begins with them.";
+    "session.reset.mode" Kind::Choice(RESETS), Some("\"daily\""),
+        "When a session begins anew by itself, as the next message arrives: `daily` at an hour, `idle` after a while without messages, `none` never.";
+    "session.reset.atHour" Kind::Count(0, 23), Some("4"),
+        "The hour of mode `daily`, in the gateway's local time.";
+    "session.reset.idleMinutes" Kind::Count(1, 5_256_000), None,
+        "After so many idle minutes a session begins anew, in mode `daily` too; 60 in mode `idle` when unset.";
+    "session.idleMinutes" Kind::Count(1, 5_256_000), None,
+        "The old way to write mode `idle`; counts when `session.reset` is absent.";
+    "session.resetByType.dm.mode" Kind::Choice(RESETS), None,
+        "As `session.reset.mode`, for direct conversations.";
+    "session.resetByType.dm.atHour" Kind::Count(0, 23), None,
+        "As `session.reset.atHour`, for direct conversations.";
+    "session.resetByType.dm.idleMinutes" Kind::Count(1, 5_256_000), None,
+        "As `session.reset.idleMinutes`, for direct conversations.";
+    "session.resetByType.direct.mode" Kind::Choice(RESETS), None,
+        "As `session.reset.mode`, for direct conversations.";
+    "session.resetByType.direct.atHour" Kind::Count(0, 23), None,
+        "As `session.reset.atHour`, for direct conversations.";
+    "session.resetByType.direct.idleMinutes" Kind::Count(1, 5_256_000), None,
+        "As `session.reset.idleMinutes`, for direct conversations.";
+    "session.resetByType.group.mode" Kind::Choice(RESETS), None,
+        "As `session.reset.mode`, for groups and channels.";
+    "session.resetByType.group.atHour" Kind::Count(0, 23), None,
+        "As `session.reset.atHour`, for groups and channels.";
+    "session.resetByType.group.idleMinutes" Kind::Count(1, 5_256_000), None,
+        "As `session.reset.idleMinutes`, for groups and channels.";
+    "session.resetByType.thread.mode" Kind::Choice(RESETS), None,
+        "As `session.reset.mode`, for threads and topics.";
+    "session.resetByType.thread.atHour" Kind::Count(0, 23), None,
+        "As `session.reset.atHour`, for threads and topics.";
+    "session.resetByType.thread.idleMinutes" Kind::Count(1, 5_256_000), None,
+        "As `session.reset.idleMinutes`, for threads and topics.";
+    "session.resetByChannel.*.mode" Kind::Choice(RESETS), None,
+        "As `session.reset.mode`, for one channel such as `webchat`; beats the type.";
+    "session.resetByChannel.*.atHour" Kind::Count(0, 23), None,
+        "As `session.reset.atHour`, for one channel.";
+    "session.resetByChannel.*.idleMinutes" Kind::Count(1, 5_256_000), None,
+        "As `session.reset.idleMinutes`, for one channel.";
+    "session.sendPolicy.default" Kind::Choice(VERDICTS), Some("\"allow\""),
+        "Whether sessions that no rule fits take messages.";
+    "session.sendPolicy.rules[].action" Kind::Choice(VERDICTS), None,
+        "What the rule says. Required. A rule that denies beats one that allows.";
+    "session.sendPolicy.rules[].match.channel" Kind::Text, None,
+        "The rule fits sessions of this channel.";
+    "session.sendPolicy.rules[].match.chatType" Kind::Choice(&["direct", "dm", "group", "channel"]), None,
+        "The rule fits conversations of this kind.";
+    "session.sendPolicy.rules[].match.keyPrefix" Kind::Text, None,
+        "The rule fits sessions whose key begins so, with or without `agent:<id>:`.";
+
+    "messages.queue.mode" Kind::Choice(&QueueMode::WORDS), Some("\"collect\""),
+        "What a message does while its session is busy. `queue` is an old name of `steer`.";
+    "messages.queue.debounceMs" Kind::Count(0, DAY_MS), Some("1000"),
+        "How long waiting messages wait for more.";
+    "messages.queue.cap" Kind::Count(1, 1_000), Some("20"),
+        "How many messages may wait.";
+    "messages.queue.drop" Kind::Choice(&QueueDrop::WORDS), Some("\"summarize\""),
+        "What becomes of messages beyond the cap.";
+    "messages.queue.byChannel.*" Kind::Choice(&QueueMode::WORDS), None,
+        "The mode of one channel.";
+    "messages.queue.debounceMsByChannel.*" Kind::Count(0, DAY_MS), None,
+        "The wait of one channel.";
 
     "agents.defaults.model" Kind::Model, Some("\"echo/echo\""),
         "The model of agents that name none. Written as a text, or as `{primary: …}`. `echo/echo` repeats the user's words.";
     "agents.defaults.model.primary" Kind::Model, None,
         "The same.";
+    "agents.defaults.model.fallbacks" Kind::Models, None,
+        "The models that are asked, in this order, when the first cannot answer: it is down, asked too often, or its key is refused.";
     "agents.defaults.models.*.alias" Kind::Text, None,
         "A short name for a model. When any model is listed here, only the listed ones may be chosen.";
+    "agents.defaults.models.*.thinkingDefault" Kind::Choice(THINKING), None,
+        "How much this model thinks, unless a session says otherwise.";
     "agents.defaults.thinkingDefault" Kind::Choice(THINKING), None,
         "How much models think, unless a session says otherwise.";
     "agents.defaults.verboseDefault" Kind::Choice(&["off", "on", "full"]), None,
@@ -278,6 +359,8 @@ keys! {
         "Its model, when it is not the default. Written as a text, or as `{primary: …}`.";
     "agents.list[].model.primary" Kind::Model, None,
         "The same.";
+    "agents.list[].model.fallbacks" Kind::Models, None,
+        "What it asks when its model cannot answer; the default's fallbacks when unset, nobody when empty.";
     "agents.list[].identity.name" Kind::Text, None,
         "How it calls itself.";
     "agents.list[].identity.theme" Kind::Text, None,
@@ -287,28 +370,65 @@ keys! {
     "agents.list[].identity.avatar" Kind::Text, None,
         "A URL, a data URI or a short text.";
 
+    "auth.profiles.*.provider" Kind::Text, None,
+        "The provider that the key is for; what stands before the colon of the profile's name when unset.";
+    "auth.profiles.*.mode" Kind::Choice(&["api_key", "token", "oauth"]), Some("\"api_key\""),
+        "How the key is presented: as the API presents keys, or as a bearer `token`. `oauth` is not supported; such a profile is left out with a warning.";
+    "auth.profiles.*.key" Kind::Secret, None,
+        "The key. Write `${NAME}` to take it from the environment. Unset: the provider's own variable.";
+    "auth.profiles.*.email" Kind::Text, None,
+        "Whose key it is, for people.";
+    "auth.order.*" Kind::Texts, None,
+        "The profiles of a provider in the order in which they are tried; others are not. `<provider>:config` is the provider's `apiKey`, `<provider>:env` the key of the environment.";
+    "auth.cooldowns.billingBackoffHours" Kind::Count(1, 8_760), Some("5"),
+        "How long a key rests when its bill is not paid or its quota is used up; twice as long each time.";
+    "auth.cooldowns.billingBackoffHoursByProvider.*" Kind::Count(1, 8_760), None,
+        "The same for one provider.";
+    "auth.cooldowns.billingMaxHours" Kind::Count(1, 8_760), Some("24"),
+        "The longest such rest.";
+    "auth.cooldowns.failureWindowHours" Kind::Count(1, 8_760), Some("24"),
+        "Failures that are older do not count any more.";
+
+    "models.mode" Kind::Choice(&["merge", "replace"]), Some("\"merge\""),
+        "`replace` leaves out the providers and models that are known without being configured.";
     "models.providers.*.baseUrl" Kind::Url, None,
-        "Where the model server is, such as `http://127.0.0.1:11434/v1`. Required.";
+        "Where the model server is, such as `http://127.0.0.1:8080/v1`. Required unless the provider is a known one.";
     "models.providers.*.apiKey" Kind::Secret, None,
         "Its key. Write `${NAME}` to take it from the environment.";
-    "models.providers.*.api" Kind::Choice(APIS), Some("\"openai-completions\""),
-        "What it speaks. This gateway speaks `openai-completions`; providers with another word are left out with a warning.";
-    "models.providers.*.authHeader" Kind::Flag, Some("true"),
-        "Send the key as `Authorization: Bearer …`; turn off when `headers` carries it.";
+    "models.providers.*.auth" Kind::Choice(&["api-key", "token", "oauth", "aws-sdk"]), Some("\"api-key\""),
+        "How `apiKey` is presented: as the API presents keys, or as a bearer `token`. Providers with `oauth` or `aws-sdk` are left out with a warning.";
+    "models.providers.*.api" Kind::Choice(APIS), None,
+        "What it speaks; `openai-completions` when unset and the provider is not a known one. This gateway speaks `openai-completions`, `openai-responses`, `anthropic-messages` and `ollama`; providers with another word are left out with a warning.";
+    "models.providers.*.authHeader" Kind::Flag, None,
+        "Send the key as `Authorization: Bearer …`. Unset: yes, except with `anthropic-messages`, which gets it as `x-api-key`.";
     "models.providers.*.headers.*" Kind::Secret, None,
         "A further request header.";
     "models.providers.*.models[].id" Kind::Text, None,
         "The model's id at the provider. Required.";
     "models.providers.*.models[].name" Kind::Text, None,
         "The name to show; the id when unset.";
-    "models.providers.*.models[].reasoning" Kind::Flag, Some("false"),
-        "Whether it thinks before it answers.";
-    "models.providers.*.models[].input" Kind::Choices(&["text", "image"]), Some("[\"text\"]"),
-        "What it takes.";
-    "models.providers.*.models[].contextWindow" Kind::Count(1, 100_000_000), Some("200000"),
-        "Its context window in tokens.";
-    "models.providers.*.models[].maxTokens" Kind::Count(1, 100_000_000), Some("8192"),
-        "The most tokens of an answer; never more than the context window.";
+    "models.providers.*.models[].api" Kind::Choice(APIS), None,
+        "What it speaks, when that is not what its provider speaks.";
+    "models.providers.*.models[].reasoning" Kind::Flag, None,
+        "Whether it thinks before it answers; no when nothing is known of it.";
+    "models.providers.*.models[].xhigh" Kind::Flag, None,
+        "Whether it knows the thinking level `xhigh`; no when nothing is known of it.";
+    "models.providers.*.models[].tools" Kind::Flag, Some("true"),
+        "Whether it calls tools.";
+    "models.providers.*.models[].input" Kind::Choices(&["text", "image"]), None,
+        "What it takes; text when nothing is known of it.";
+    "models.providers.*.models[].contextWindow" Kind::Count(1, 100_000_000), None,
+        "Its context window in tokens; 200000 when nothing is known of it, 32768 on Ollama, where it is the memory that is used.";
+    "models.providers.*.models[].maxTokens" Kind::Count(1, 100_000_000), None,
+        "The most tokens of an answer; 8192 when nothing is known of it, and never more than the context window.";
+    "models.providers.*.models[].cost.input" Kind::Amount, None,
+        "What a million tokens of the prompt cost in US dollars.";
+    "models.providers.*.models[].cost.output" Kind::Amount, None,
+        "What a million tokens of the answer cost.";
+    "models.providers.*.models[].cost.cacheRead" Kind::Amount, None,
+        "What a million tokens cost that the prompt takes from the provider's cache.";
+    "models.providers.*.models[].cost.cacheWrite" Kind::Amount, None,
+        "What a million tokens cost that the prompt puts there.";
     "models.providers.*.models[].compat.maxTokensField" Kind::Choice(&["max_tokens", "max_completion_tokens"]),
         Some("\"max_tokens\""),
         "How the server spells the limit of an answer.";
@@ -437,7 +557,6 @@ pub(super) const FOREIGN: &[&str] = &[
     "approvals",
     "attachments",
     "audio",
-    "auth",
     "bindings",
     "broadcast",
     "browser",
@@ -453,7 +572,6 @@ pub(super) const FOREIGN: &[&str] = &[
     "hooks",
     "media",
     "memory",
-    "messages",
     "meta",
     "nodeHost",
     "plugins",
@@ -516,22 +634,24 @@ pub(super) const FOREIGN: &[&str] = &[
     "gateway.terminal",
     "gateway.tls",
     "gateway.trustedProxies",
+    // messages
+    "messages.ackReaction",
+    "messages.ackReactionScope",
+    "messages.groupChat",
+    "messages.inbound",
+    "messages.messagePrefix",
+    "messages.removeAckAfterReply",
+    "messages.responsePrefix",
+    "messages.tts",
     // session
     "session.agentToAgent",
     "session.dmScope",
     "session.identityLinks",
-    "session.idleMinutes",
     "session.maintenance",
-    "session.reset",
-    "session.resetByChannel",
-    "session.resetByType",
-    "session.resetTriggers",
-    "session.sendPolicy",
     "session.store",
     "session.typingIntervalSeconds",
     "session.typingMode",
     // agents
-    "agents.defaults.model.fallbacks",
     "agents.defaults.models.*.params",
     "agents.defaults.blockStreamingBreak",
     "agents.defaults.blockStreamingChunk",
@@ -576,7 +696,6 @@ pub(super) const FOREIGN: &[&str] = &[
     "agents.list[].heartbeat",
     "agents.list[].humanDelay",
     "agents.list[].memorySearch",
-    "agents.list[].model.fallbacks",
     "agents.list[].sandbox",
     "agents.list[].subagents.model",
     "agents.list[].tools.elevated",
@@ -585,13 +704,9 @@ pub(super) const FOREIGN: &[&str] = &[
     "agents.list[].workspace",
     // models
     "models.bedrockDiscovery",
-    "models.mode",
-    "models.providers.*.auth",
-    "models.providers.*.models[].api",
     "models.providers.*.models[].compat.supportsDeveloperRole",
     "models.providers.*.models[].compat.supportsReasoningEffort",
     "models.providers.*.models[].compat.supportsStore",
-    "models.providers.*.models[].cost",
     "models.providers.*.models[].headers",
     // logging
     "logging.audit",

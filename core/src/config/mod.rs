@@ -25,7 +25,9 @@ mod failure;
 mod issue;
 mod keys;
 mod logging;
+mod models;
 mod nearest;
+mod policies;
 mod secrets;
 mod tools;
 mod tree;
@@ -118,7 +120,8 @@ impl Loaded {
         };
         let providers = self.draft.providers.iter().flat_map(|provider| {
             let headers = provider.headers.iter().map(|(_, value)| value.as_str());
-            provider.api_key.as_ref().map(Secret::expose).into_iter().chain(headers)
+            let profiles = provider.profiles.iter().map(|profile| profile.secret.expose());
+            provider.api_key.as_ref().map(Secret::expose).into_iter().chain(profiles).chain(headers)
         });
         let servers = self.draft.mcp.iter().flat_map(|server| server.secrets());
         own.into_iter().chain(providers).chain(servers)
@@ -153,14 +156,17 @@ pub fn load(
     let listen = sources.listen(port, &mut check);
     let access = sources.access(&listen, &mut check);
     let (simple_dialect, simple_max_scopes) = build::simple_dialect(&root);
+    let agents = build::agents(&root, &mut check);
     let draft = Settings {
         auth: build::auth(&root, AuthMode::None),
         limits: build::limits(&root),
         drain: build::drain(&root),
         simple_dialect,
         simple_max_scopes,
-        agents: build::agents(&root, &mut check),
-        providers: build::providers(&root, &mut check),
+        providers: models::providers(&root, env, &agents, &mut check),
+        cooldowns: models::cooldowns(&root),
+        agents,
+        policies: policies::policies(&root, &mut check),
         tools: tools::tools(&root, &mut check),
         mcp: tools::servers(&root, &mut check),
         api: api::settings(&root),

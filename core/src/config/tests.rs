@@ -67,6 +67,7 @@ fn required(path: &str, opening: &str) -> &'static str {
         _ if path.starts_with("models.providers.*.models[]") && !path.ends_with(".id") && deep == 4 => {
             "id: 'm', "
         }
+        _ if path.starts_with("session.sendPolicy.rules[].match") && deep == 3 => "action: 'deny', ",
         "mcp.servers.*.command" | "mcp.servers.*.url" => "",
         _ if path.starts_with("mcp.servers") && deep == 3 => "command: 'x', ",
         _ => "",
@@ -84,6 +85,8 @@ fn sample(kind: Kind) -> String {
         Kind::Ipv4 => "'127.0.0.1'".to_owned(),
         Kind::Path => "'~/a.log'".to_owned(),
         Kind::Model => "'echo/echo'".to_owned(),
+        Kind::Models => "['echo/echo']".to_owned(),
+        Kind::Amount => "0.25".to_owned(),
         Kind::Origin => "'https://host'".to_owned(),
         Kind::Choices(words) => format!("['{}']", words[0]),
         Kind::Texts => "['a+']".to_owned(),
@@ -229,7 +232,7 @@ fn a_key_given_twice_is_refused() {
 #[test]
 fn keys_of_the_reference_give_a_warning() {
     let text = "{channels: {telegram: {botToken: '${NOT_SET}'}}, gateway: {reload: {mode: 'off'}},
-        agents: {defaults: {model: {primary: 'a/b', fallbacks: ['c/d']}}}}";
+        agents: {defaults: {model: 'a/b', compaction: {mode: 'safeguard'}}}}";
     let loaded = read(text).unwrap();
     let warnings: Vec<&str> = loaded.warnings.iter().map(|warning| warning.message.as_str()).collect();
     assert_eq!(
@@ -237,7 +240,7 @@ fn keys_of_the_reference_give_a_warning() {
         [
             "not supported by this gateway: channels",
             "not supported by this gateway: gateway.reload",
-            "not supported by this gateway: agents.defaults.model.fallbacks",
+            "not supported by this gateway: agents.defaults.compaction",
         ]
     );
 }
@@ -426,7 +429,7 @@ fn a_provider_is_read_whole() {
     let text = "{models: {providers: {Local: {baseUrl: 'https://h/v1/', headers: {'X-Key': 'abc'}, authHeader: false,
         models: [{id: 'local/qwen', input: ['text', 'image'], contextWindow: 4096, reasoning: true,
                   compat: {maxTokensField: 'max_completion_tokens'}}]},
-        claude: {baseUrl: 'https://h', api: 'anthropic-messages'}}}}";
+        claude: {baseUrl: 'https://h', api: 'bedrock-converse-stream'}}}}";
     let loaded = read(text).unwrap();
     assert_eq!(loaded.warnings[0].path, "models.providers.claude");
     let settings = loaded.settings(facts(), Some(Secret::new(STRONG))).unwrap();

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::build::{count, flag, is_header_name, model, text, texts};
+use super::build::{count, flag, model, text, texts};
 use super::check::Check;
 use super::failure::Failure;
 use super::issue::Issue;
+use super::models::is_header_name;
 use super::tree::{Member, Node};
 use crate::limits::length;
 use crate::mcp::settings::{McpServerSettings, McpTransport};

@@ -88,6 +88,14 @@ impl Node {
         }
     }
 
+    /// The number, when it is one.
+    pub(super) fn number(&self) -> Option<f64> {
+        match self.value {
+            Value::Number(number) => Some(number),
+            _ => None,
+        }
+    }
+
     /// The whole number, when it is one that is exact.
     pub(super) fn count(&self) -> Option<u64> {
         const EXACT: f64 = 9_007_199_254_740_992.0;

@@ -121,6 +121,11 @@ impl Answers {
         })
     }
 
+    /// Whether something was asked with this key, and is under way or remembered.
+    pub(crate) fn knows(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
+    }
+
     /// Whether another family than the key's own knows the same id: a run's id names one run.
     fn is_taken_by(&self, family: &str, key: &str) -> bool {
         key.split_once(':')

@@ -5,7 +5,7 @@
 
 use telson_proto::{ErrorShape, Protocol, Scope};
 
-use crate::{agents, chat, devices, sessions, system, tools};
+use crate::{agents, chat, commands, devices, sessions, system, tools, usage};
 
 use super::Gateway;
 use super::dispatch::{RawCall, typed};
@@ -130,6 +130,8 @@ pub const METHODS: &[Method] = methods! {
         "Aborts one run of a session, or all.";
     "chat.inject"       ADMIN, ADMIN, Nowhere, [], chat::inject,
         "Writes a message in the assistant's name, without a run.";
+    "commands.list"     Need::Absent, READ, V4, [], commands::list,
+        "The commands that can be typed.";
     "agent"             WRITE, WRITE, Both, [idempotent starts_work takes_its_time], chat::agent,
         "Runs an agent; answers twice, when accepted and when done.";
     "agent.wait"        WRITE, WRITE, Both, [takes_its_time], chat::wait,
@@ -152,10 +154,36 @@ pub const METHODS: &[Method] = methods! {
         "Changes a session's settings.";
     "sessions.reset"    ADMIN, ADMIN, Both, [], sessions::reset,
         "Starts a session's transcript anew.";
+    "sessions.search"   Need::Absent, READ, V4, [], sessions::search,
+        "Messages that contain some words.";
+    "sessions.usage"    Need::Absent, READ, Nowhere, [], usage::sessions,
+        "Tokens and cost of each session, by day and model.";
+    "sessions.usage.timeseries" Need::Absent, READ, Nowhere, [], usage::timeseries,
+        "How a session's use has grown.";
+    "sessions.usage.logs" Need::Absent, READ, Nowhere, [], usage::logs,
+        "The last messages of a session with what each cost.";
+    "usage.cost"        READ, READ, Both, [], usage::cost,
+        "Tokens and cost by day.";
+    "usage.status"      READ, READ, Both, [], usage::status,
+        "The quota of model providers.";
     "sessions.delete"   ADMIN, WRITE, Both, [], sessions::delete,
         "Removes a session; `write` is enough for one that is archived, with `archivedOnly`.";
-    "sessions.compact"  ADMIN, ADMIN, Both, [], sessions::compact,
-        "Keeps the last lines of a transcript and archives the others.";
+    "sessions.compact"  ADMIN, ADMIN, Both, [takes_its_time], sessions::compact,
+        "Keeps the last lines of a transcript and archives the others; without `maxLines` on protocol 4, sums it up.";
+    "sessions.cleanup"  Need::Absent, ADMIN, V4, [], sessions::cleanup,
+        "Reports what the store of sessions holds, and removes empty ones.";
+    "sessions.recover"  Need::Absent, WRITE, V4, [starts_work], sessions::recover,
+        "Goes on with an answer that was cut short.";
+    "sessions.groups.list" Need::Absent, READ, V4, [], sessions::list_groups,
+        "The groups of sessions, in their order.";
+    "sessions.groups.put" Need::Absent, WRITE, V4, [], sessions::put_groups,
+        "Replaces the list of groups.";
+    "sessions.groups.rename" Need::Absent, WRITE, V4, [], sessions::rename_group,
+        "Gives a group another name, on its sessions too.";
+    "sessions.groups.delete" Need::Absent, WRITE, V4, [], sessions::delete_group,
+        "Removes a group; its sessions stay.";
+    "session.typing"    Need::Absent, WRITE, V4, [], sessions::typing,
+        "Tells those who watch a session that somebody writes.";
     "sessions.create"   Need::Absent, WRITE, V4, [idempotent starts_work], sessions::create,
         "Makes a session, and begins its first run when there are words.";
     "sessions.send"     Need::Absent, WRITE, V4, [idempotent starts_work], sessions::send,

@@ -40,6 +40,7 @@ use crate::store::{Loaded, Query, StoreError, Transaction};
 use crate::system::System;
 use crate::time::{Now, earliest};
 use crate::tools::Tools;
+use crate::usage::Usage;
 
 pub use answers::Answers;
 pub(crate) use dispatch::read_params;
@@ -223,6 +224,7 @@ pub struct Gateway {
     pub(crate) system: System,
     pub(crate) tools: Tools,
     pub(crate) api: Api,
+    pub(crate) usage: Usage,
     outputs: VecDeque<Output>,
     stores: BTreeMap<TxId, AfterStore>,
     loads: BTreeMap<QueryId, AfterLoad>,
@@ -265,6 +267,7 @@ impl Gateway {
             system: System::new(now),
             tools: Tools::new(&settings),
             api: Api::new(),
+            usage: Usage::new(&settings),
             settings,
             now,
             entropy,

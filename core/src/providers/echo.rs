@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::request::ModelRequest;
+use super::request::{Message, ModelRequest};
 use super::{ModelEvent, StopReason, Usage};
 
 /// The pace: one word at a time.
@@ -24,7 +24,7 @@ impl Echo {
     /// Begins to answer.
     pub(crate) fn new(now: Duration, request: &ModelRequest) -> Self {
         let last = request.messages.last();
-        let text = last.map(|message| message.text()).unwrap_or_default();
+        let text = last.map(Message::text).unwrap_or_default();
         let images = last.map_or(0, |message| message.images().count());
         let text = match (text.is_empty(), images) {
             (false, _) | (true, 0) => text,
@@ -81,7 +81,6 @@ fn steps(text: &str) -> VecDeque<String> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::request::Message;
     use super::*;
 
     fn request(text: &str) -> ModelRequest {

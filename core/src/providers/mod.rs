@@ -4,79 +4,216 @@
 //! of it, and says what the model says. It ends with exactly one `ModelEvent::Done` or
 //! `ModelEvent::Failed`; afterwards it says nothing more.
 
+mod answer;
+mod anthropic;
+mod choice;
+mod conversation;
+mod cooldown;
+mod cost;
 mod echo;
+mod error;
+mod failure;
+pub mod known;
+mod lines;
+mod ollama;
 mod openai_chat;
+mod openai_responses;
 pub(crate) mod request;
 pub(crate) mod sse;
+mod target;
+mod wire;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::fetch::{FetchEvent, FetchRequest};
-use crate::settings::{ModelRef, ProviderSettings, Settings};
+use crate::settings::{Api, AuthProfile, ModelRef, ProviderSettings, Settings};
 
+pub(crate) use choice::{Candidate, Chain};
+pub(crate) use cooldown::Resting;
+pub(crate) use cost::Cost;
+pub(crate) use error::{ErrorKind, Fault, ModelError};
+
+use answer::Answer;
+use cooldown::Cooldowns;
 use echo::Echo;
-use openai_chat::OpenAiChat;
 use request::{ModelRequest, ToolCall};
+use target::Target;
+use wire::{Dialect, HttpStream};
 
-/// The providers that are configured. The built-in `echo` is always there.
+/// The providers that are configured, and who of them rests. The built-in `echo` is always there.
 pub struct Providers {
     by_id: BTreeMap<String, Arc<ProviderSettings>>,
+    cooldowns: Cooldowns,
+}
+
+/// Whether a model can be asked now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Availability {
+    Ready,
+    /// Its provider has no key.
+    MissingKey,
+    /// No key is accepted, or none that is paid for; until then on the monotonic clock.
+    KeysRefused(Duration),
+    /// It has failed; until then on the monotonic clock.
+    Cooldown(Duration),
 }
 
 impl Providers {
     pub(crate) fn new(settings: &Settings) -> Self {
         let by_id = settings.providers.iter().map(|p| (p.id.clone(), Arc::new(p.clone()))).collect();
-        Self { by_id }
+        Self { by_id, cooldowns: Cooldowns::new(settings.cooldowns.clone()) }
     }
 
-    /// Begins an answer of `model`; with it comes the outbound request to make, if one is needed.
+    /// Who is asked a question that goes to `primary`, or else to one of `fallbacks`, in this order.
+    pub(crate) fn chain(&self, now: Duration, primary: &ModelRef, fallbacks: &[ModelRef]) -> Chain {
+        let mut all: Vec<Candidate> = Vec::new();
+        for model in std::iter::once(primary).chain(fallbacks) {
+            let fresh =
+                self.candidates(model).into_iter().filter(|one| !all.contains(one)).collect::<Vec<_>>();
+            all.extend(fresh);
+        }
+        let awake = |one: &&Candidate| self.cooldowns.resting(now, one).is_none();
+        let ready: Vec<Candidate> = all.iter().filter(awake).cloned().collect();
+        Chain::new(if ready.is_empty() { all } else { ready })
+    }
+
+    /// A model with each key of its provider.
+    fn candidates(&self, model: &ModelRef) -> Vec<Candidate> {
+        let profiles = self.by_id.get(&model.provider).map(|provider| provider.profiles.as_slice());
+        match profiles.unwrap_or_default() {
+            [] => vec![Candidate::from(model)],
+            profiles => profiles
+                .iter()
+                .map(|profile| Candidate { model: model.clone(), profile: Some(profile.id.clone()) })
+                .collect(),
+        }
+    }
+
+    /// A candidate has failed: it, or whoever would fail in the same way, rests.
+    pub(crate) fn failed(&mut self, now: Duration, candidate: &Candidate, error: &ModelError) {
+        self.cooldowns.failed(now, candidate, error);
+    }
+
+    /// A candidate has answered.
+    pub(crate) fn worked(&mut self, candidate: &Candidate) {
+        self.cooldowns.worked(candidate);
+    }
+
+    /// Whether a model can be asked now.
+    pub(crate) fn availability(&self, now: Duration, model: &ModelRef) -> Availability {
+        if self.by_id.get(&model.provider).is_some_and(|provider| provider.lacks_key()) {
+            return Availability::MissingKey;
+        }
+        let resting = |one: &Candidate| self.cooldowns.resting(now, one);
+        let rests: Option<Vec<Resting>> = self.candidates(model).iter().map(resting).collect();
+        // The first key that wakes makes it available again.
+        match rests.into_iter().flatten().min_by_key(|rest| rest.until) {
+            None => Availability::Ready,
+            Some(Resting { until, fault: Fault::Key | Fault::Billing }) => Availability::KeysRefused(until),
+            Some(Resting { until, .. }) => Availability::Cooldown(until),
+        }
+    }
+
+    /// What an answer of a model costs; `None` when its prices are not known.
+    pub(crate) fn cost(&self, model: &ModelRef, usage: &Usage) -> Option<Cost> {
+        if *model == ModelRef::echo() {
+            return Some(Cost::default());
+        }
+        let prices = self.by_id.get(&model.provider)?.model(&model.model)?.prices?;
+        Some(Cost::of(&prices, usage))
+    }
+
+    /// Begins an answer of a candidate; with it comes the outbound request to make, if one is needed. A model
+    /// alone is asked with the first key that does not rest.
     ///
     /// # Errors
     ///
-    /// The provider is not configured.
+    /// The provider is not configured, or has no key.
     pub(crate) fn start(
         &self,
         now: Duration,
-        model: &ModelRef,
+        candidate: impl Into<Candidate>,
         request: &ModelRequest,
     ) -> Result<(ModelStream, Option<FetchRequest>), ModelError> {
-        match self.by_id.get(&model.provider) {
-            Some(provider) => {
-                let (stream, fetch) = OpenAiChat::start(Arc::clone(provider), model, request);
-                Ok((ModelStream::OpenAiChat(Box::new(stream)), Some(fetch)))
+        let Candidate { model, profile } = candidate.into();
+        let provider = match self.by_id.get(&model.provider) {
+            Some(provider) => provider,
+            None if model.provider == "echo" => {
+                return Ok((ModelStream::Echo(Echo::new(now, request)), None));
             }
-            None if model.provider == "echo" => Ok((ModelStream::Echo(Echo::new(now, request)), None)),
-            None => {
-                let known: Vec<&str> = self.by_id.keys().map(String::as_str).chain(["echo"]).collect();
-                Err(ModelError::new(
-                    ErrorKind::Unknown,
-                    format!(
-                        "unknown model provider \"{}\" of {model}; configure models.providers.{} or use one of: {}",
-                        model.provider,
-                        model.provider,
-                        known.join(", ")
-                    ),
-                ))
-            }
+            None => return Err(self.unknown(&model)),
+        };
+        if provider.lacks_key() {
+            return Err(missing_key(provider));
         }
+        let profile = match profile {
+            Some(id) => provider.profiles.iter().find(|profile| profile.id == id),
+            None => self.first_awake(now, &model, &provider.profiles),
+        };
+        let target = Target { provider, id: &model.model, model: provider.model(&model.model), profile };
+        let answer = Answer::new(&provider.id, target.secret().cloned());
+        let (dialect, fetch): (Box<dyn Dialect>, FetchRequest) = match target.api() {
+            Api::OpenAiChat => boxed(openai_chat::start(target, request)),
+            Api::OpenAiResponses => boxed(openai_responses::start(target, request)),
+            Api::Anthropic => boxed(anthropic::start(target, request)),
+            Api::Ollama => boxed(ollama::start(target, request)),
+        };
+        Ok((ModelStream::Http(Box::new(HttpStream::new(dialect, answer))), Some(fetch)))
     }
+
+    fn first_awake<'a>(
+        &self,
+        now: Duration,
+        model: &ModelRef,
+        profiles: &'a [AuthProfile],
+    ) -> Option<&'a AuthProfile> {
+        let awake = profiles.iter().find(|profile| {
+            let candidate = Candidate { model: model.clone(), profile: Some(profile.id.clone()) };
+            self.cooldowns.resting(now, &candidate).is_none()
+        });
+        awake.or_else(|| profiles.first())
+    }
+
+    fn unknown(&self, model: &ModelRef) -> ModelError {
+        let known: Vec<&str> = self.by_id.keys().map(String::as_str).chain(["echo"]).collect();
+        let (provider, known) = (&model.provider, known.join(", "));
+        let message = format!(
+            "unknown model provider \"{provider}\" of {model}; configure models.providers.{provider} or use one of: {known}"
+        );
+        ModelError::new(ErrorKind::Unknown, message)
+    }
+}
+
+fn boxed<D: Dialect + 'static>((dialect, fetch): (D, FetchRequest)) -> (Box<dyn Dialect>, FetchRequest) {
+    (Box::new(dialect), fetch)
+}
+
+fn missing_key(provider: &ProviderSettings) -> ModelError {
+    let (id, variables) = (&provider.id, provider.key_variables.join(" or "));
+    let message = format!(
+        "no key for the model provider \"{id}\": set {variables} in the gateway's environment, or models.providers.{id}.apiKey"
+    );
+    ModelError { status: Some(401), ..ModelError::new(ErrorKind::Unknown, message) }
 }
 
 /// An answer under way.
 #[derive(Debug)]
 pub(crate) enum ModelStream {
     Echo(Echo),
-    OpenAiChat(Box<OpenAiChat>),
+    Http(Box<HttpStream>),
 }
 
 impl ModelStream {
     /// The wire format that the transcript names as `api`.
-    pub(crate) const fn api(&self) -> &'static str {
+    pub(crate) fn api(&self) -> &'static str {
         match self {
             Self::Echo(_) => "echo",
-            Self::OpenAiChat(_) => "openai-completions",
+            Self::Http(stream) => stream.api(),
         }
     }
 
@@ -84,7 +221,7 @@ impl ModelStream {
     pub(crate) fn fetched(&mut self, event: FetchEvent) -> Vec<ModelEvent> {
         match self {
             Self::Echo(_) => Vec::new(),
-            Self::OpenAiChat(stream) => stream.fetched(event),
+            Self::Http(stream) => stream.fetched(event),
         }
     }
 
@@ -92,14 +229,14 @@ impl ModelStream {
     pub(crate) fn timeout(&mut self, now: Duration) -> Vec<ModelEvent> {
         match self {
             Self::Echo(echo) => echo.timeout(now),
-            Self::OpenAiChat(_) => Vec::new(),
+            Self::Http(_) => Vec::new(),
         }
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
         match self {
             Self::Echo(echo) => echo.next_deadline(),
-            Self::OpenAiChat(_) => None,
+            Self::Http(_) => None,
         }
     }
 }
@@ -168,63 +305,5 @@ impl Usage {
     /// The size of the prompt, which is what fills a context window.
     pub(crate) fn prompt(&self) -> u64 {
         self.input.saturating_add(self.cache_read).saturating_add(self.cache_write)
-    }
-}
-
-/// Why a model call failed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub(crate) struct ModelError {
-    pub(crate) kind: ErrorKind,
-    /// One sentence for people, with the provider's own words.
-    pub(crate) message: String,
-    /// The HTTP status, when the provider answered.
-    pub(crate) status: Option<u16>,
-    /// When the provider wants to be asked again.
-    pub(crate) retry_after_ms: Option<u64>,
-}
-
-impl ModelError {
-    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), status: None, retry_after_ms: None }
-    }
-}
-
-/// The kinds that v4 clients tell apart (spec 02 §20.6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ErrorKind {
-    Refusal,
-    Timeout,
-    RateLimit,
-    ContextLength,
-    Unknown,
-}
-
-impl ErrorKind {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Refusal => "refusal",
-            Self::Timeout => "timeout",
-            Self::RateLimit => "rate_limit",
-            Self::ContextLength => "context_length",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-    use crate::auth::Secret;
-    use crate::settings::AuthMode;
-
-    #[test]
-    fn an_unknown_provider_is_named_with_the_known_ones() {
-        let providers = Providers::new(&Settings::plain(AuthMode::Token(Secret::new("t"))));
-        let model = ModelRef::parse("nowhere/m").unwrap();
-        let error = providers.start(Duration::ZERO, &model, &ModelRequest::default()).unwrap_err();
-        assert!(error.message.contains("\"nowhere\"") && error.message.contains("echo"), "{error}");
     }
 }

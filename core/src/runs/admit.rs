@@ -153,16 +153,18 @@ impl Gateway {
         edit: Box<dyn FnOnce(&mut SessionEntry) + Send>,
     ) -> Option<TranscriptEntry> {
         let now = self.now;
-        if ask.purpose == Purpose::Compact {
+        if ask.purpose == Purpose::Compact && ask.text.is_empty() {
             self.sessions.edit_quietly(key, edit);
             return None;
         }
         let message = record::user(run, ask, now.wall);
         let line = self.sessions.append(now, &mut self.entropy, key, message, Some(run.clone()));
-        let words = ask.text.clone();
+        let words = (!ask.internal).then(|| ask.text.clone());
         self.sessions.edit(now, key, |entry| {
             edit(entry);
-            entry.note_message(now.wall, "user", &words);
+            if let Some(words) = words {
+                entry.note_message(now.wall, "user", &words);
+            }
         });
         line
     }

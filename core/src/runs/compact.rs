@@ -134,7 +134,8 @@ impl Gateway {
         let run = RunId::new(format!("compact-{}", self.entropy.uuid()));
         let ask = Ask {
             purpose: Purpose::Compact,
-            ..Ask::words(instructions.unwrap_or_default(), self.settings.agents.timeout)
+            system: instructions,
+            ..Ask::words("", self.settings.agents.timeout)
         };
         self.admit_run(Admission {
             run: run.clone(),
@@ -157,9 +158,10 @@ impl Gateway {
         let Some(place) = cut(&run.talk.messages, window) else { return false };
         let most = window.saturating_sub(RESERVE.min(window / 4)) * BYTES_PER_TOKEN;
         let mut task = TASK.to_owned();
-        if run.ask.purpose == Purpose::Compact && !run.ask.text.is_empty() {
+        let wishes = run.ask.system.as_deref().filter(|_| run.ask.purpose == Purpose::Compact);
+        if let Some(wishes) = wishes.filter(|wishes| !wishes.is_empty()) {
             task.push_str("\n\nThe user asks in particular: ");
-            task.push_str(&run.ask.text);
+            task.push_str(wishes);
         }
         let request = ModelRequest {
             system: Some(task),
@@ -191,6 +193,15 @@ impl Gateway {
         self.publish(event);
         self.announce_compaction(&key, id.as_str(), None, None);
         true
+    }
+
+    /// The end of a run that was to sum up. Who asked for it in the chat is told there what has come of it.
+    pub(super) fn end_compaction(&mut self, id: &RunId, done: bool) {
+        let by_chat = self.runs.open.get(id).is_some_and(|run| run.family == Family::Chat);
+        let text =
+            if done { "The conversation so far is summed up." } else { "There is nothing to sum up yet." };
+        let end = if by_chat { End::Replied { text: text.to_owned() } } else { End::Compacted };
+        self.end_run(id, end);
     }
 
     /// The context window of a model in tokens.
@@ -252,7 +263,7 @@ impl Gateway {
         if goes_on {
             self.call_model(id);
         } else {
-            self.end_run(id, End::Compacted);
+            self.end_compaction(id, true);
         }
     }
 }

@@ -15,6 +15,7 @@
 mod abort;
 mod activity;
 mod admit;
+mod choice;
 mod compact;
 mod context;
 mod events;
@@ -29,6 +30,7 @@ mod settle;
 mod stream;
 mod talk;
 mod turn;
+mod waiting;
 
 #[cfg(test)]
 mod tests;
@@ -139,10 +141,26 @@ impl Owner {
         Self { conn: ConnId(0), device: None, protocol: Protocol::V4, admin: false }
     }
 
+    /// Whether it is the gateway itself.
+    pub(crate) fn is_inner(&self) -> bool {
+        self.conn == ConnId(0)
+    }
+
     /// Whether the two are the same connection or the same device.
     pub(crate) fn is(&self, other: &Self) -> bool {
         self.conn == other.conn || (self.device.is_some() && self.device == other.device)
     }
+}
+
+/// Levels that hold for one turn (spec 02 §19.3); the session's own where they are `None`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TurnLevels {
+    /// How much of the work is shown: `off`, `on` or `full`.
+    pub(crate) verbose: Option<&'static str>,
+    /// Whether thoughts are shown: `off`, `on` or `stream`.
+    pub(crate) reasoning: Option<&'static str>,
+    /// Whether tools act with the host's rights: `off`, `on`, `ask` or `full`.
+    pub(crate) elevated: Option<&'static str>,
 }
 
 /// What a run is for.
@@ -151,7 +169,8 @@ pub(crate) enum Purpose {
     /// To answer the user.
     #[default]
     Answer,
-    /// To sum up the conversation; its words are instructions for that and no part of the conversation.
+    /// To sum up the conversation. `system` says what matters in particular; words, if there are any, are the
+    /// command by which somebody asked for it.
     Compact,
 }
 
@@ -168,6 +187,10 @@ pub(crate) struct Ask {
     /// The model of this turn.
     pub(crate) model: Option<ModelRef>,
     pub(crate) timeout: Duration,
+    /// The levels of this turn, where they are not the session's.
+    pub(crate) levels: TurnLevels,
+    /// The words are the gateway's own: people do not see them.
+    pub(crate) internal: bool,
     /// The answer to a command, for which no model is asked.
     pub(crate) reply: Option<String>,
     /// Tools that the asker itself provides: a call of one of them ends the run (spec 04 §8.3).
@@ -193,6 +216,8 @@ impl Ask {
             system: None,
             model: None,
             timeout,
+            levels: TurnLevels::default(),
+            internal: false,
             reply: None,
             client_tools: Vec::new(),
             tool_choice: ToolChoice::Auto,

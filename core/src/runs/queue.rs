@@ -44,15 +44,7 @@ impl Gateway {
 
     /// The rule for a message: its own, its session's, or the configured one.
     fn queue_rule(&self, run: &Run) -> QueueSettings {
-        let mut rule = self.settings.agents.queue.clone();
-        if let Some(entry) = self.sessions.entry(&run.key) {
-            let word = |name: &str| entry.extra.get(name).and_then(serde_json::Value::as_str);
-            let number = |name: &str| entry.extra.get(name).and_then(serde_json::Value::as_u64);
-            rule.mode = word("queueMode").and_then(QueueMode::parse).unwrap_or(rule.mode);
-            rule.drop = word("queueDrop").and_then(QueueDrop::parse).unwrap_or(rule.drop);
-            rule.debounce = number("queueDebounceMs").map_or(rule.debounce, std::time::Duration::from_millis);
-            rule.cap = number("queueCap").and_then(|cap| usize::try_from(cap).ok()).unwrap_or(rule.cap);
-        }
+        let mut rule = self.settings.agents.queue.of(self.sessions.entry(&run.key));
         rule.mode = run.ask.queue.unwrap_or(rule.mode);
         rule
     }

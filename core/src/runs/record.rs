@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 use telson_proto::Json;
 
 use crate::ids::RunId;
-use crate::providers::Usage;
 use crate::providers::request::{Image, ToolCall};
+use crate::providers::{Cost, Usage};
+use crate::sessions::sanitise::INTERNAL;
 use crate::tools::ToolOutcome;
 
 use super::saying::Saying;
@@ -19,7 +20,11 @@ pub(super) fn user(run: &RunId, ask: &Ask, at: u64) -> Json {
     }
     content.extend(ask.images.iter().map(image));
     let key = format!("{run}:user");
-    Json::of(&json!({"role": "user", "content": content, "timestamp": at, "idempotencyKey": key}))
+    let mut message = json!({"role": "user", "content": content, "timestamp": at, "idempotencyKey": key});
+    if ask.internal {
+        message[INTERNAL] = true.into();
+    }
+    Json::of(&message)
 }
 
 /// What a model has said in one call.
@@ -27,7 +32,7 @@ pub(super) fn assistant(
     run: &Run,
     saying: &Saying,
     stop_reason: &str,
-    usage: Option<Usage>,
+    (usage, cost): (Option<Usage>, Option<Cost>),
     error: Option<&str>,
     at: u64,
 ) -> Value {
@@ -48,6 +53,15 @@ pub(super) fn assistant(
         "stopReason": stop_reason,
         "timestamp": at,
     });
+    if let Some(cost) = cost {
+        message["usage"]["cost"] = json!({
+            "input": cost.input,
+            "output": cost.output,
+            "cacheRead": cost.cache_read,
+            "cacheWrite": cost.cache_write,
+            "total": cost.total,
+        });
+    }
     if let Some(error) = error {
         message["errorMessage"] = error.into();
     }

@@ -23,6 +23,9 @@ impl Gateway {
     pub(super) fn answer_over(&mut self, id: &RunId, stop_reason: StopReason, usage: Option<Usage>) {
         let Some(run) = self.runs.open.get_mut(id) else { return };
         run.talk.spend(usage);
+        if let Some(candidate) = run.talk.chain.present() {
+            self.providers.worked(candidate);
+        }
         let calls: Vec<ToolCall> = run.saying.calls().cloned().collect();
         if calls.is_empty() {
             return self.end_run(id, End::Done { stop_reason, usage });
@@ -46,7 +49,8 @@ impl Gateway {
     fn keep_answer(&mut self, id: &RunId, usage: Option<Usage>) {
         let now = self.now;
         let Some(run) = self.runs.open.get_mut(id) else { return };
-        let message = record::assistant(run, &run.saying, "toolUse", usage, None, now.wall);
+        let cost = usage.and_then(|usage| self.providers.cost(&run.model, &usage));
+        let message = record::assistant(run, &run.saying, "toolUse", (usage, cost), None, now.wall);
         run.talk.texts.extend(run.voice.visible().map(|text| text.trim().to_owned()));
         run.talk.steered.clear();
         run.talk.messages.push(std::mem::take(&mut run.saying).into_message());

@@ -87,6 +87,14 @@ impl Saying {
         self.blocks.iter().all(|block| matches!(block, Block::Text(text) if text.trim().is_empty()))
     }
 
+    /// Whether nothing of it is for the user or for tools: thoughts at most.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.blocks.iter().all(|block| match block {
+            Block::Text(text) => text.trim().is_empty(),
+            block => matches!(block, Block::Thinking(_)),
+        })
+    }
+
     /// What was said, as the transcript keeps it (spec 02 §6.2).
     pub(super) fn content(&self) -> Vec<Value> {
         self.blocks.iter().filter_map(written).collect()

@@ -8,7 +8,7 @@ use telson_proto::{ErrorShape, Json, Protocol};
 use crate::gateway::Gateway;
 use crate::ids::RunId;
 use crate::messages::Outcome;
-use crate::providers::{ErrorKind, ModelError, StopReason, Usage};
+use crate::providers::{ErrorKind, ModelError, Providers, StopReason, Usage};
 use crate::sessions::{Reason, RunStatus};
 use crate::settings::ModelRef;
 use crate::store::{Op, StoreError, TranscriptEntry};
@@ -100,7 +100,9 @@ impl Gateway {
         if current {
             let results = unfinished.map(|round| round.results(CUT_SHORT)).unwrap_or_default();
             let results = results.iter().map(|(call, outcome)| record::tool_result(call, outcome, now.wall));
-            for message in results.chain(assistant_message(run, end, now)).collect::<Vec<_>>() {
+            for message in
+                results.chain(assistant_message(run, end, &self.providers, now)).collect::<Vec<_>>()
+            {
                 let line = self.sessions.append(now, &mut self.entropy, &run.key, message, Some(id.clone()));
                 lines.extend(line);
             }
@@ -143,8 +145,9 @@ impl Gateway {
         let now = self.now;
         self.sessions.run_closed(&run.key, id);
         tracing::debug!(target: "gateway", run = %id, session = %run.key, end = word(end), "run ended");
-        // A compaction is no turn of the conversation: its own events say what it did.
-        if run.ask.purpose == Purpose::Answer {
+        // A compaction is no turn of the conversation: its own events say what it did. One that was typed in the
+        // chat has an end there.
+        if run.ask.purpose == Purpose::Answer || run.family == Family::Chat {
             for event in run.voice.finish(now, ending(end, &run.model)) {
                 self.publish(event);
             }
@@ -312,7 +315,7 @@ const CUT_SHORT: &str = "Given up: the run was cut short.";
 
 /// The last answer as the transcript keeps it; `None` when there is nothing to keep. The partial text of an
 /// abort is kept too [C-28], and so is an error without any text.
-fn assistant_message(run: &Run, end: &End, now: Now) -> Option<Json> {
+fn assistant_message(run: &Run, end: &End, providers: &Providers, now: Now) -> Option<Json> {
     let (stop_reason, usage, error) = match end {
         End::Done { stop_reason, usage } => (stop_reason.as_str(), *usage, None),
         End::Aborted { .. } => ("aborted", None, None),
@@ -323,5 +326,6 @@ fn assistant_message(run: &Run, end: &End, now: Now) -> Option<Json> {
     if run.ask.purpose == Purpose::Compact || (run.saying.is_empty() && error.is_none()) {
         return None;
     }
-    Some(Json::of(&record::assistant(run, &run.saying, stop_reason, usage, error, now.wall)))
+    let cost = usage.and_then(|usage| providers.cost(&run.model, &usage));
+    Some(Json::of(&record::assistant(run, &run.saying, stop_reason, (usage, cost), error, now.wall)))
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 
 use crate::ids::{CallId, RunId};
-use crate::providers::Usage;
 use crate::providers::request::{Block, Message, Role, ToolCall, ToolResult};
+use crate::providers::{Chain, Usage};
 use crate::tools::{ToolOutcome, ToolSpec};
 
 /// The same call with the same arguments is answered this often; then the model is told to stop it.
@@ -23,6 +23,8 @@ pub(super) struct Talk {
     /// Whether the conversation was summed up in this run.
     pub(super) compacted: bool,
     pub(super) tools: Vec<ToolSpec>,
+    /// Who is asked, and who else may be.
+    pub(super) chain: Chain,
     /// How often the model was called.
     pub(super) calls: u64,
     /// What was visible of each answer before the current one.

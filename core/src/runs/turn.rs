@@ -113,7 +113,7 @@ impl Gateway {
                 Some(run) => self.sessions.on_branch(&run.key, entries),
                 None => entries,
             },
-            Ok(Loaded::Everything(_)) => Vec::new(),
+            Ok(_) => Vec::new(),
             Err(error) => return self.end_run(id, End::Failed(store_failed(&error))),
         };
         // Words of runs that have not had their turn belong to a later prompt.
@@ -124,7 +124,7 @@ impl Gateway {
         let Some(run) = self.runs.open.get_mut(id) else { return };
         if run.ask.purpose == Purpose::Compact {
             if !self.compact_talk(id) {
-                self.end_run(id, End::Compacted);
+                self.end_compaction(id, false);
             }
             return;
         }
@@ -148,7 +148,8 @@ impl Gateway {
             None => self.agents.model_of(&run.agent, self.sessions.entry(&run.key)),
         };
         let entry = self.sessions.entry(&run.key);
-        let verbose = entry.and_then(|entry| entry.verbose_level.as_deref());
+        let own = entry.and_then(|entry| entry.verbose_level.as_deref());
+        let verbose = run.ask.levels.verbose.or(own);
         let verbose = verbose.or(self.settings.agents.verbose_default.as_deref());
         // `full` shows tools too [C-20].
         let loud = matches!(verbose, Some("on" | "full"));
@@ -169,6 +170,7 @@ impl Gateway {
 
     /// Asks the model for its next answer.
     pub(super) fn call_model(&mut self, id: &RunId) {
+        let Some(candidate) = self.candidate_of(id) else { return };
         let Some(run) = self.runs.open.get_mut(id).filter(|run| matches!(run.stage, Stage::Loading)) else {
             return;
         };
@@ -187,9 +189,9 @@ impl Gateway {
             max_tokens: run.ask.max_tokens,
             sampling: run.ask.sampling.clone(),
         };
-        let (stream, fetch) = match self.providers.start(self.now.mono, &run.model, &request) {
+        let (stream, fetch) = match self.providers.start(self.now.mono, candidate, &request) {
             Ok(started) => started,
-            Err(error) => return self.end_run(id, End::Failed(error)),
+            Err(error) => return self.call_failed(id, error),
         };
         run.api = stream.api();
         run.stage = Stage::Streaming { stream, fetch: None };
@@ -214,14 +216,18 @@ impl Gateway {
 
     /// The model has failed to answer.
     pub(super) fn call_failed(&mut self, id: &RunId, error: ModelError) {
+        self.candidate_failed(id, &error);
         let Some(run) = self.runs.open.get(id) else { return };
-        let nothing_said = run.saying.is_empty();
+        let (nothing_said, unheard) = (run.saying.is_empty(), run.saying.is_unheard());
         // A conversation that is larger than it looked is summed up, once.
         if error.kind == ErrorKind::ContextLength
             && nothing_said
             && !run.talk.compacted
             && self.compact_talk(id)
         {
+            return;
+        }
+        if unheard && self.fall_back(id, &error) {
             return;
         }
         self.end_run(id, End::Failed(error));

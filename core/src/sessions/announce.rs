@@ -13,7 +13,7 @@ use crate::ids::{AgentId, ConnId, RunId, SessionId, SessionKey};
 use crate::messages::{Audience, Down, Publish};
 use crate::store::{Op, StoreError, TranscriptEntry};
 
-use super::{Row, SessionEntry, row};
+use super::{Change, Row, SessionEntry, row};
 
 /// So many ancestors of a session are told with it.
 const MAX_ANCESTORS: usize = 64;
@@ -166,6 +166,21 @@ impl Gateway {
         ops.push(op);
         self.store(ops, move |gateway, result| {
             gateway.sessions.settle(&change, result.is_ok());
+            then(gateway, result);
+        });
+    }
+
+    /// Writes what was changed of several sessions, as one transaction.
+    pub(super) fn store_sessions(
+        &mut self,
+        keys: &BTreeSet<SessionKey>,
+        then: impl FnOnce(&mut Self, Result<(), StoreError>) + Send + 'static,
+    ) {
+        let (ops, changes): (Vec<Op>, Vec<Change>) = keys.iter().map(|key| self.sessions.commit(key)).unzip();
+        self.store(ops, move |gateway, result| {
+            for change in &changes {
+                gateway.sessions.settle(change, result.is_ok());
+            }
             then(gateway, result);
         });
     }

@@ -162,7 +162,7 @@ mod tests {
                 told.push(now);
             }
         }
-        assert_eq!(told, [0, 550, 1_100, 1_650]);
+        assert_eq!(told, [0, 550, 1_050, 1_550]);
     }
 
     #[test]

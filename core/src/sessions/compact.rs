@@ -1,4 +1,5 @@
-//! `sessions.compact`: the older lines of a transcript are put away (spec 02 §14.7) [C-38].
+//! `sessions.compact`: the older lines of a transcript are put away (spec 02 §14.7) [C-38], or, on protocol 4
+//! without `maxLines`, a model sums them up.
 //!
 //! The cut lines are moved into an archived transcript of their own, and the first that is kept becomes the
 //! root. Positions stay as they are: they never repeat.
@@ -11,9 +12,11 @@ use telson_proto::params::{Count, Text};
 use telson_proto::{ErrorShape, Json, Protocol};
 
 use crate::auth::{Effect, authorize};
+use crate::chat;
 use crate::gateway::{Answer, Call, Gateway, Reply};
 use crate::ids::{SessionId, SessionKey, Ticket};
 use crate::messages::Outcome;
+use crate::runs::{Asker, Owner};
 use crate::store::{Loaded, Op, Query};
 
 use super::announce::Reason;
@@ -75,12 +78,6 @@ pub(crate) fn compact(gateway: &mut Gateway, call: Call<CompactParams>) -> Answe
         params.agent_id.as_ref(),
     )?;
     authorize(&call.principal, &Effect::EndSession { session: key.clone() })?;
-    let most = match (params.max_lines, call.protocol()) {
-        (Some(lines), _) => lines.get(),
-        (None, Protocol::V3) => DEFAULT_LINES,
-        // The summary that a model makes is a run's work.
-        (None, Protocol::V4) => return Err(ErrorShape::invalid(NO_SUMMARY)),
-    };
     let ready = |result: CompactResult| Ok(Reply::Ready(Json::of(&result)));
     let Some(session) = gateway.sessions.get(&key) else {
         return ready(CompactResult { reason: Some("no sessionId"), ..CompactResult::unchanged(key) });
@@ -89,6 +86,15 @@ pub(crate) fn compact(gateway: &mut Gateway, call: Call<CompactParams>) -> Answe
     if count == 0 {
         return ready(CompactResult { reason: Some("no transcript"), ..CompactResult::unchanged(key) });
     }
+    let most = match (params.max_lines, call.protocol()) {
+        (Some(lines), _) => lines.get(),
+        (None, Protocol::V3) => DEFAULT_LINES,
+        (None, Protocol::V4) => {
+            let owner = chat::owner(&call.principal, &call.ticket);
+            gateway.sum_up(call.ticket, key, owner)?;
+            return Ok(Reply::Later);
+        }
+    };
     if count <= most {
         return ready(CompactResult { kept: Some(count), ..CompactResult::unchanged(key) });
     }
@@ -101,9 +107,6 @@ pub(crate) fn compact(gateway: &mut Gateway, call: Call<CompactParams>) -> Answe
     }
     Ok(Reply::Later)
 }
-
-const NO_SUMMARY: &str = "sessions.compact without maxLines asks for a summary, which this gateway cannot make; \
-    give maxLines to keep the last lines";
 
 const LEAF_IS_CUT: &str = "the active branch lies in the part that would be cut; use a larger maxLines, or \
     switch branches first";
@@ -132,6 +135,40 @@ impl Gateway {
             }
             gateway.cut(ticket, cut);
         });
+    }
+
+    /// The model sums up the conversation (spec 02 §19.4): a run of its own, whose end is the answer.
+    fn sum_up(&mut self, ticket: Ticket, key: SessionKey, owner: Owner) -> Result<(), ErrorShape> {
+        let before = self.compactions(&key);
+        let run = self.compact_session(&key, None, owner, Asker::Nobody)?;
+        let operation = run.as_str().to_owned();
+        self.announce_compaction(&key, &operation, None, None);
+        self.when_gone([run.clone()], move |gateway| {
+            let compacted = gateway.compactions(&key) > before;
+            let ended = gateway.runs.ended(gateway.now.mono, &run);
+            let ended = ended.map(|ended| ended.answer(&run, Protocol::V4).to_value()).unwrap_or_default();
+            let failure = ended["error"].as_str();
+            gateway.announce_compaction(&key, &operation, Some(compacted), failure);
+            let outcome = match failure.filter(|_| !compacted) {
+                Some(text) => Outcome::error(ErrorShape::unavailable(text)),
+                None => {
+                    let reason = (!compacted).then_some("nothing to compact");
+                    let result = CompactResult { compacted, reason, ..CompactResult::unchanged(key.clone()) };
+                    Outcome::ok(Json::of(&result))
+                }
+            };
+            if compacted {
+                gateway.announce_session(&key, Reason::Compact, Some(&run));
+            }
+            gateway.reply(ticket, outcome);
+        });
+        Ok(())
+    }
+
+    /// How often the session was summed up.
+    fn compactions(&self, key: &SessionKey) -> u64 {
+        let entry = self.sessions.entry(key);
+        entry.and_then(|entry| entry.extra.get("compactionCount")?.as_u64()).unwrap_or(0)
     }
 
     fn cut(&mut self, ticket: Ticket, cut: Cut) {

@@ -15,7 +15,7 @@ use crate::gateway::{Answer, Call, Gateway, Reply, read_params};
 use crate::ids::{AgentId, RunId, SessionKey, Ticket};
 use crate::messages::Outcome;
 use crate::runs::Asker;
-use crate::store::TranscriptEntry;
+use crate::store::{Op, TranscriptEntry};
 
 use super::announce::Reason;
 use super::fork::Origin;
@@ -377,6 +377,7 @@ impl Gateway {
             timeout_ms: None,
             run: run.clone(),
             interrupts: false,
+            is_plain: false,
         };
         let digest = making.digest.clone();
         let begun = chat::start(self, &making.principal, &making.ticket, Asker::Nobody, digest, words);
@@ -390,18 +391,30 @@ impl Gateway {
         result.run_started = Some(true);
         let outcome = Outcome::ok(Json::of(&result));
         let record = making.answer.as_ref().and_then(|key| self.answers.record(key, &outcome, self.now));
-        // Transactions are written in order: when this one is reported, the admission of the run is settled.
-        self.store(record.into_iter().collect(), move |gateway, _| {
-            let admitted =
-                gateway.runs.get(&run).is_some() || gateway.runs.ended(gateway.now.mono, &run).is_some();
-            if !admitted {
+        self.when_admitted(record.into_iter().collect(), run, move |gateway, admitted| {
+            if let Err(error) = admitted {
                 result.run_started = Some(false);
                 result.run_id = None;
                 result.message_seq = None;
-                let error = ErrorShape::unavailable("the first message could not be stored; send it again");
-                result.run_error = Some(error.retry_after(1_000));
+                result.run_error = Some(error);
             }
             gateway.made(making, &result);
+        });
+    }
+
+    /// Calls `then` when a run that was begun for nobody is admitted, or will not be; stores `ops` beside it.
+    /// Transactions are written in order: when this one is reported, the admission is settled.
+    pub(super) fn when_admitted(
+        &mut self,
+        ops: Vec<Op>,
+        run: RunId,
+        then: impl FnOnce(&mut Self, Result<(), ErrorShape>) + Send + 'static,
+    ) {
+        self.store(ops, move |gateway, _| {
+            let there = gateway.runs.get(&run).is_some();
+            let admitted = there || gateway.runs.ended(gateway.now.mono, &run).is_some();
+            let refusal = || ErrorShape::unavailable("the message could not be stored; send it again");
+            then(gateway, if admitted { Ok(()) } else { Err(refusal().retry_after(1_000)) });
         });
     }
 

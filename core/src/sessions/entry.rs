@@ -34,6 +34,15 @@ pub struct SessionEntry {
     pub response_usage: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub send_policy: Option<String>,
+    /// What messages do while the session is busy (spec 02 §10.2); so are the three that follow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_mode: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_debounce_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_cap: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_drop: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider_override: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,8 +92,8 @@ pub struct SessionEntry {
     pub extra: Map<String, Value>,
 }
 
-/// Fields too bulky for the wire [C-35].
-const BULKY: [&str; 2] = ["skillsSnapshot", "systemPromptReport"];
+/// Fields too bulky for the wire [C-35], or of no session in particular.
+const BULKY: [&str; 3] = ["skillsSnapshot", "systemPromptReport", super::groups::GROUPS];
 
 impl SessionEntry {
     /// Reads a stored entry. A field that does not hold what it must is given up, and the log names it; the

@@ -295,12 +295,7 @@ impl Gateway {
                 entry.note_message(line.at, role, &sanitise::text_of(&message));
             }
         });
-        let copies = lines.iter().filter_map(|line| {
-            let message = line.message.clone();
-            let copy = self.sessions.append(now, &mut self.entropy, key, message, line.run.clone())?;
-            Some(Op::AppendEntry(TranscriptEntry { at: line.at, ..copy }))
-        });
-        copies.collect()
+        self.sessions.copy_lines(key, lines).into_iter().map(Op::AppendEntry).collect()
     }
 
     fn fork_at(&mut self, ticket: Ticket, parent: &SessionKey, place: Place, entry: String) {

@@ -13,7 +13,8 @@ use crate::ids::{AgentId, SessionKey};
 use crate::messages::Down;
 
 use super::keys::{self, Kind};
-use super::row::{derived_title, display_name};
+use super::roll::{self, Line, Roll};
+use super::row::derived_title;
 use super::{Row, Session, methods};
 
 const MS_PER_MINUTE: u64 = 60_000;
@@ -154,16 +155,20 @@ impl ListParams {
 struct Filter<'a> {
     gateway: &'a Gateway,
     params: &'a ListParams,
+    agent: Option<AgentId>,
+    pinned_first: bool,
     spawned_by: Option<SessionKey>,
     search: Option<String>,
     since: u64,
+    /// The agents whose sessions are shown, when not all are.
     agents: Option<Vec<&'a AgentId>>,
 }
 
+/// What a list shows, and how many there are.
+type Found<'a> = (Vec<(&'a SessionKey, &'a Session)>, usize);
+
 impl<'a> Filter<'a> {
-    fn new(gateway: &'a Gateway, params: &'a ListParams) -> Self {
-        let search =
-            params.search.as_deref().map(|text| text.trim().to_lowercase()).filter(|text| !text.is_empty());
+    fn new(gateway: &'a Gateway, params: &'a ListParams, protocol: Protocol) -> Self {
         let spawned_by = params.spawned_by.as_ref().map(|text| {
             gateway.sessions.resolve(text.as_str()).unwrap_or_else(|_| SessionKey::new(text.as_str()))
         });
@@ -172,70 +177,115 @@ impl<'a> Filter<'a> {
         Self {
             gateway,
             params,
+            agent: params.agent_id.as_ref().map(|id| keys::normalise_agent(id.as_str())),
+            pinned_first: protocol == Protocol::V4 && params.sort_by.is_none(),
             spawned_by,
-            search,
+            search: params.search.as_deref().and_then(roll::wanted),
             since: window.map_or(0, |window| gateway.now.wall.saturating_sub(window)),
             agents: configured.then(|| gateway.settings.agents.list.iter().map(|agent| &agent.id).collect()),
         }
     }
 
-    fn keeps(&self, key: &SessionKey, session: &Session) -> bool {
+    /// The part of the list that is asked for.
+    fn found(&self, offset: usize, limit: usize) -> Found<'a> {
+        let sessions = &self.gateway.sessions;
+        if let Some(total) = self.total() {
+            // Nobody looks beyond the page.
+            let all = sessions.in_order(self.agent.as_ref(), self.pinned_first);
+            let page = all.filter(|(key, session)| {
+                // The pinned ones of all agents come first.
+                self.of_agent(key) && self.shows(key, session.entry.archived.unwrap_or(false))
+            });
+            return (page.skip(offset).take(limit).collect(), total);
+        }
+        let agents = Agents::of(self, &sessions.roll);
+        let keeps = |line: &&Line| self.keeps(line, &agents);
+        // Few sessions carry a label or have a parent: they are found by it.
+        let of = |(key, _)| sessions.roll.get(key);
+        let lines: Vec<&Line> = match (&self.spawned_by, &self.params.label, &self.search) {
+            (Some(parent), _, _) => sessions.children(parent.as_str()).filter_map(of).filter(keeps).collect(),
+            (None, Some(label), _) => {
+                sessions.labelled(label.as_str()).filter_map(of).filter(keeps).collect()
+            }
+            (None, None, Some(wanted)) => sessions.roll.containing(wanted).filter(keeps).collect(),
+            (None, None, None) => sessions.roll.all().filter(keeps).collect(),
+        };
+        let total = lines.len();
+        let page = self.page(lines, offset, limit);
+        (page.filter_map(|line| sessions.stored(&line.key)).collect(), total)
+    }
+
+    /// Sorts no more than it must.
+    fn page(&self, mut lines: Vec<&'a Line>, offset: usize, limit: usize) -> impl Iterator<Item = &'a Line> {
+        let order = |a: &&Line, b: &&Line| self.rank(b).cmp(&self.rank(a));
+        let end = offset.saturating_add(limit);
+        if end < lines.len() {
+            lines.select_nth_unstable_by(end, order);
+            lines.truncate(end);
+        }
+        lines.sort_unstable_by(order);
+        lines.into_iter().skip(offset)
+    }
+
+    /// What comes before what: the greater.
+    fn rank<'b>(&self, line: &'b Line) -> (bool, Option<u64>, u64, &'b SessionKey) {
+        let by = match self.params.sort_by {
+            Some(SortBy::LastInteractionAt) => line.last_interaction_at,
+            Some(SortBy::Activity) => line.last_activity_at,
+            Some(SortBy::UpdatedAt) | None => None,
+        };
+        (self.pinned_first && line.pinned, by, line.updated_at, &line.key)
+    }
+
+    fn keeps(&self, line: &Line, agents: &Agents) -> bool {
+        let params = self.params;
+        self.shows(&line.key, line.archived)
+            && line.updated_at >= self.since
+            && agents.has(line)
+            && (params.require_last_interaction != Some(true) || line.last_interaction_at.is_some())
+            && (params.active_only != Some(true)
+                || self.gateway.sessions.active_runs(&line.key).next().is_some())
+            && self.further(line)
+    }
+
+    /// What asks for the entry itself; only of those that were found by label or parent.
+    fn further(&self, line: &Line) -> bool {
+        if self.spawned_by.is_none() && self.params.label.is_none() {
+            return true;
+        }
+        let Some(session) = self.gateway.sessions.get(&line.key) else { return false };
         let entry = &session.entry;
+        let parent = entry.spawned_by.as_deref();
+        self.spawned_by.as_ref().is_none_or(|wanted| parent == Some(wanted.as_str()))
+            && self.params.label.as_ref().is_none_or(|label| entry.label.as_deref() == Some(label.as_str()))
+            && self
+                .search
+                .as_deref()
+                .is_none_or(|wanted| self.gateway.sessions.roll.matches(&line.key, wanted))
+    }
+
+    /// Whether a session lies on the shelf that is asked for, and is no hidden one.
+    fn shows(&self, key: &SessionKey, archived: bool) -> bool {
         let reserved = match keys::kind(key, None) {
             Kind::Global => Some(self.params.include_global),
             Kind::Unknown => Some(self.params.include_unknown),
             Kind::Direct | Kind::Group => None,
         };
-        if reserved.is_some_and(|shown| shown != Some(true) || self.spawned_by.is_some()) {
+        if reserved
+            .is_some_and(|shown| shown != Some(true) || self.spawned_by.is_some() || self.agent.is_some())
+        {
             return false;
         }
-        let archived = entry.archived.unwrap_or(false);
         let shelf = match self.params.archived {
             None => !archived,
             Some(Archived::Only(only)) => only == archived,
             Some(Archived::Word(All::All)) => true,
         };
-        let parent = entry.spawned_by.as_deref();
-        shelf
-            && session.updated_at >= self.since
-            && self.spawned_by.as_ref().is_none_or(|wanted| parent == Some(wanted.as_str()))
-            && self.params.label.as_ref().is_none_or(|label| entry.label.as_deref() == Some(label.as_str()))
-            && (self.params.require_last_interaction != Some(true) || entry.last_interaction_at.is_some())
-            && (self.params.active_only != Some(true)
-                || self.gateway.sessions.active_runs(key).next().is_some())
-            && (reserved.is_some() || self.of_configured_agent(key))
-            && self.search.as_deref().is_none_or(|wanted| matches(key, session, wanted))
-    }
-
-    /// The sessions that pass, in the order of their last change; at most `most`.
-    fn found(
-        &self,
-        agent: Option<&AgentId>,
-        pinned_first: bool,
-        most: usize,
-    ) -> Vec<(&'a SessionKey, &'a Session)> {
-        let sessions = &self.gateway.sessions;
-        let keeps = |pair: &(&SessionKey, &Session)| self.keeps(pair.0, pair.1);
-        // Few sessions carry a label or have a parent: they are found by it.
-        let mut few: Vec<_> = match (&self.spawned_by, &self.params.label) {
-            (None, None) => return sessions.in_order(agent, pinned_first).filter(keeps).take(most).collect(),
-            (Some(parent), _) => sessions.children(parent.as_str()).filter(keeps).collect(),
-            (None, Some(label)) => sessions.labelled(label.as_str()).filter(keeps).collect(),
-        };
-        let rules = sessions.rules();
-        few.retain(|(key, _)| {
-            agent.is_none_or(|agent| !keys::is_reserved(key) && rules.agent_of(key) == *agent)
-        });
-        few.sort_by_key(|(_, session)| {
-            let pinned = pinned_first && session.entry.pinned == Some(true);
-            std::cmp::Reverse((pinned, session.updated_at))
-        });
-        few.truncate(most);
-        few
+        shelf && (reserved.is_some() || self.of_configured_agent(key))
     }
 
     /// How many sessions the list has, when that can be said without looking at each.
-    fn total(&self, agent: Option<&AgentId>) -> Option<usize> {
+    fn total(&self) -> Option<usize> {
         let params = self.params;
         let plain = params.active_minutes.is_none()
             && params.label.is_none()
@@ -245,16 +295,20 @@ impl<'a> Filter<'a> {
             && params.active_only != Some(true)
             && matches!(params.archived, None | Some(Archived::Only(false)))
             && matches!(params.sort_by, None | Some(SortBy::UpdatedAt));
-        let index = &self.gateway.sessions.index;
+        let sessions = &self.gateway.sessions;
         let shown = |id: &AgentId| {
-            agent.is_none_or(|wanted| wanted == id)
+            self.agent.as_ref().is_none_or(|wanted| wanted == id)
                 && self.agents.as_ref().is_none_or(|agents| agents.contains(&id))
         };
         let reserved = || {
-            let stored = index.reserved().filter_map(|key| self.gateway.sessions.stored(key));
-            stored.filter(|(key, session)| agent.is_none() && self.keeps(key, session)).count()
+            let stored = sessions.index.reserved().filter_map(|key| sessions.stored(key));
+            stored.filter(|(key, session)| self.shows(key, session.entry.archived.unwrap_or(false))).count()
         };
-        plain.then(|| index.unarchived(shown) + reserved())
+        plain.then(|| sessions.index.unarchived(shown) + reserved())
+    }
+
+    fn of_agent(&self, key: &SessionKey) -> bool {
+        self.agent.as_ref().is_none_or(|agent| self.gateway.sessions.rules().agent_of(key) == *agent)
     }
 
     fn of_configured_agent(&self, key: &SessionKey) -> bool {
@@ -264,15 +318,23 @@ impl<'a> Filter<'a> {
     }
 }
 
-/// Whether one of the texts by which people search contains `wanted`, which is lower case.
-fn matches(key: &SessionKey, session: &Session, wanted: &str) -> bool {
-    let has = |text: &str| text.to_lowercase().contains(wanted);
-    let entry = &session.entry;
-    has(key.as_str())
-        || has(session.id.as_str())
-        || entry.label.as_deref().is_some_and(has)
-        || entry.text("subject").is_some_and(has)
-        || display_name(key, entry).is_some_and(|name| has(&name))
+/// The agent that is asked for, as the roll numbers it.
+enum Agents {
+    All,
+    One(Option<usize>),
+}
+
+impl Agents {
+    fn of(filter: &Filter<'_>, roll: &Roll) -> Self {
+        filter.agent.as_ref().map_or(Self::All, |id| Self::One(roll.agent(id)))
+    }
+
+    fn has(&self, line: &Line) -> bool {
+        match self {
+            Self::All => true,
+            Self::One(agent) => *agent == Some(line.agent),
+        }
+    }
 }
 
 impl Gateway {
@@ -287,30 +349,12 @@ impl Gateway {
     }
 
     fn session_list(&self, params: &ListParams, protocol: Protocol) -> Json {
-        let agent = params.agent_id.as_ref().map(|id| keys::normalise_agent(id.as_str()));
-        let filter = Filter::new(self, params);
-        let pinned_first = protocol == Protocol::V4 && params.sort_by.is_none();
         let limit = params.limit.map(Count::as_len);
         let offset = params.offset.map_or(0, Count::as_len);
-        // When the total is known, or not told as in protocol 3, nobody looks beyond the page.
-        let total = filter.total(agent.as_ref());
-        let most = match (protocol, total) {
-            (Protocol::V4, None) => usize::MAX,
-            _ => limit.map_or(usize::MAX, |limit| offset.saturating_add(limit)),
-        };
-        let mut found = filter.found(agent.as_ref(), pinned_first, most);
-        match params.sort_by {
-            Some(SortBy::LastInteractionAt) => {
-                found.sort_by_key(|(_, session)| std::cmp::Reverse(session.entry.last_interaction_at));
-            }
-            Some(SortBy::Activity) => {
-                found.sort_by_key(|(_, session)| std::cmp::Reverse(session.entry.last_activity_at));
-            }
-            Some(SortBy::UpdatedAt) | None => {}
-        }
-        let total = total.unwrap_or(found.len());
+        let filter = Filter::new(self, params, protocol);
+        let (found, total) = filter.found(offset, limit.unwrap_or(usize::MAX));
         let offset = offset.min(total);
-        let rows = found.iter().skip(offset).take(limit.unwrap_or(usize::MAX)).map(|(key, session)| {
+        let rows = found.iter().map(|(key, session)| {
             let mut row = self.row(key, session, protocol);
             if params.include_derived_titles == Some(true) {
                 row.derived_title = Some(derived_title(session));

@@ -22,20 +22,27 @@ mod compact;
 mod create;
 pub mod entry;
 mod fork;
+mod groups;
 mod index;
 pub mod keys;
 pub(crate) mod levels;
 mod list;
+mod maintain;
 mod many;
 mod methods;
 mod patch;
 mod preview;
+mod recover;
+mod reset;
+mod roll;
 mod row;
 pub mod sanitise;
+mod search;
 mod show;
 mod slot;
 mod stop;
 pub mod title;
+mod typing;
 pub(crate) mod watch;
 mod words;
 
@@ -57,20 +64,29 @@ pub(crate) use compact::compact;
 pub(crate) use create::create;
 pub use entry::SessionEntry;
 pub(crate) use fork::{fork, list as list_branches, rewind, switch as switch_branch};
+pub(crate) use groups::{
+    delete as delete_group, list as list_groups, put as put_groups, rename as rename_group,
+};
 pub(crate) use list::{list, subscribe};
+pub(crate) use maintain::cleanup;
 pub(crate) use many::patch_many;
-pub(crate) use methods::{by_short_id, closed, delete, reset, resolve};
+pub(crate) use methods::{by_short_id, closed, delete, resolve};
 pub(crate) use patch::patch;
 pub(crate) use preview::preview;
+pub(crate) use recover::recover;
+pub(crate) use reset::reset;
 pub(crate) use row::Row;
+pub(crate) use search::search;
 pub(crate) use show::{describe, get};
 pub(crate) use stop::abort;
+pub(crate) use typing::typing;
 pub(crate) use watch::{subscribe_messages, unsubscribe_messages};
 pub(crate) use words::{send, steer};
 
 use changes::Changes;
 use index::Index;
 use keys::KeyRules;
+use roll::Roll;
 use slot::Slot;
 use watch::Watches;
 
@@ -129,6 +145,7 @@ pub struct Sessions {
     rules: KeyRules,
     slots: BTreeMap<SessionKey, Slot>,
     index: Index,
+    roll: Roll,
     /// Runs that are admitted and have not ended. Not part of a session: taking a change back must not end them.
     active: BTreeMap<SessionKey, BTreeSet<RunId>>,
     /// Changes that were told lately or wait to be.
@@ -145,6 +162,7 @@ impl Sessions {
             rules: KeyRules::new(settings),
             slots: BTreeMap::new(),
             index: Index::default(),
+            roll: Roll::default(),
             active: BTreeMap::new(),
             changes: Changes::default(),
             watches: Watches::default(),
@@ -167,6 +185,7 @@ impl Sessions {
                 entry,
             };
             self.index.add(&self.rules, &record.key, &session);
+            self.roll.put(&self.rules, &record.key, &session);
             self.slots.insert(record.key, Slot::holding(session));
         }
     }
@@ -299,6 +318,24 @@ impl Sessions {
         Some(line)
     }
 
+    /// Copies lines of another transcript into a new session's, as one branch; to be stored with it.
+    fn copy_lines(&mut self, key: &SessionKey, lines: &[TranscriptEntry]) -> Vec<TranscriptEntry> {
+        let Some(mut session) = self.get(key).cloned() else { return Vec::new() };
+        let mut copies = Vec::with_capacity(lines.len());
+        for line in lines {
+            session.last_seq += 1;
+            let parent = session.last_entry.replace(line.id.clone());
+            copies.push(TranscriptEntry {
+                session: session.id.clone(),
+                seq: session.last_seq,
+                parent,
+                ..line.clone()
+            });
+        }
+        self.set(key, Some(session));
+        copies
+    }
+
     /// Makes a line of the transcript, or its root, the end of the conversation; `preview` is what lists show of
     /// it.
     fn switch(
@@ -386,7 +423,7 @@ impl Sessions {
     }
 
     /// Every session, newest first, reserved keys too; `pinned` first when asked for.
-    fn in_order(
+    pub(crate) fn in_order(
         &self,
         agent: Option<&AgentId>,
         pinned_first: bool,
@@ -397,6 +434,22 @@ impl Sessions {
     /// The sessions that carry a label, in the order of their keys.
     fn labelled(&self, label: impl Into<String>) -> impl Iterator<Item = (&SessionKey, &Session)> {
         self.index.labelled(label.into()).filter_map(|key| Some((key, self.get(key)?)))
+    }
+
+    /// The sessions that a session has started, and those that these have started, and so on; without itself.
+    pub(crate) fn descendants(&self, key: &SessionKey) -> Vec<SessionKey> {
+        let mut found = Vec::new();
+        let mut seen = BTreeSet::from([key.clone()]);
+        let mut ahead = vec![key.clone()];
+        while let Some(parent) = ahead.pop() {
+            for (child, _) in self.children(parent.as_str()) {
+                if seen.insert(child.clone()) {
+                    found.push(child.clone());
+                    ahead.push(child.clone());
+                }
+            }
+        }
+        found
     }
 
     /// The sessions that a session has started, in the order of their keys.
@@ -416,8 +469,12 @@ impl Sessions {
         if let Some(old) = slot.current() {
             self.index.remove(&self.rules, key, old);
         }
-        if let Some(new) = &session {
-            self.index.add(&self.rules, key, new);
+        match &session {
+            Some(new) => {
+                self.index.add(&self.rules, key, new);
+                self.roll.put(&self.rules, key, new);
+            }
+            None => self.roll.remove(key),
         }
         slot.put(session);
         self.tidy(key);

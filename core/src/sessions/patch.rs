@@ -5,8 +5,8 @@ use serde_json::Value;
 use telson_proto::params::{Count, Patch, Text};
 use telson_proto::{ErrorShape, Json, Protocol};
 
-use crate::auth::{Effect, authorize};
-use crate::gateway::{Answer, Call, Gateway, Reply};
+use crate::auth::{Effect, Principal, authorize};
+use crate::gateway::{Answer, Call, Gateway, Reply, read_params};
 use crate::ids::{SessionId, SessionKey};
 use crate::messages::Outcome;
 use crate::settings::ModelRef;
@@ -279,6 +279,26 @@ impl<T> Expectation<T> for Patch<T> {
 }
 
 impl Gateway {
+    /// The entry as a patch with these members makes it, if the caller may make it: how typed commands change
+    /// a session.
+    ///
+    /// # Errors
+    ///
+    /// As `sessions.patch`.
+    pub(crate) fn patched_for(
+        &self,
+        principal: &Principal,
+        key: &SessionKey,
+        mut members: Value,
+    ) -> Result<SessionEntry, ErrorShape> {
+        members["key"] = key.as_str().into();
+        let params: PatchParams = read_params("sessions.patch", &members.to_string(), principal.protocol)?;
+        params.check(principal.protocol)?;
+        let light = params.is_light();
+        authorize(principal, &Effect::PatchSession { session: key.clone(), light })?;
+        self.patched(key, &params, principal.protocol)
+    }
+
     /// Changes a session and calls `then` with the answer when that is stored. Work is cancelled before the
     /// session is archived.
     pub(super) fn patch_session(
@@ -444,7 +464,7 @@ impl Gateway {
 impl SessionEntry {
     /// Chooses a model for the session, or leaves the choice to its agent. An account that was chosen for the
     /// old model does not stay.
-    fn set_model(&mut self, model: Option<ModelRef>) {
+    pub(crate) fn set_model(&mut self, model: Option<ModelRef>) {
         self.provider_override = model.as_ref().map(|model| model.provider.clone());
         self.model_override = model.map(|model| model.model);
         for name in ["authProfileOverride", "authProfileOverrideSource", "authProfileOverrideCompactionCount"]

@@ -15,6 +15,9 @@ pub const MAX_MESSAGE_BYTES: usize = 131_072;
 /// An assistant's answer that means: say nothing.
 pub const SILENT: &str = "NO_REPLY";
 
+/// The member that marks a message as the gateway's own, which people do not see [C-13].
+pub const INTERNAL: &str = "internal";
+
 /// Labels with which the envelope of a channel message begins.
 const LABELS: [&str; 13] = [
     "WebChat",
@@ -60,6 +63,9 @@ pub fn assistant_text(text: &str) -> Cow<'_, str> {
 /// Prepares a message for showing; `false` when it is to be left out. `max_chars` cuts each text of a v4
 /// message.
 pub fn message(message: &mut Value, protocol: Protocol, max_chars: Option<usize>) -> bool {
+    if message.get(INTERNAL).is_some_and(|internal| *internal == true) {
+        return false;
+    }
     let role = message.get("role").and_then(Value::as_str).unwrap_or_default().to_owned();
     if let Some(members) = message.as_object_mut() {
         members.remove(STEERED);
@@ -265,6 +271,14 @@ mod tests {
         let mut assistant = json!({"role": "assistant", "content": "[Slack a] x"});
         assert!(message(&mut assistant, Protocol::V3, None));
         assert_eq!(assistant["content"], "[Slack a] x");
+    }
+
+    #[test]
+    fn the_gateways_own_words_are_shown_to_nobody() {
+        let own = json!({"role": "user", "content": "greet", "internal": true});
+        for protocol in Protocol::ALL {
+            assert!(!message(&mut own.clone(), protocol, None));
+        }
     }
 
     #[test]

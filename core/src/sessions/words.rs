@@ -57,6 +57,7 @@ fn say(gateway: &mut Gateway, call: Call<SendParams>, interrupts: bool) -> Answe
         timeout_ms: params.timeout_ms.map(Count::get),
         run,
         interrupts,
+        is_plain: false,
     };
     let asker = Asker::Call(ticket.clone());
     chat::start(gateway, &principal, &ticket, asker, digest, words)?;

@@ -67,6 +67,19 @@ impl Bench {
 
     /// Opens a connection and lets it in.
     fn live(&mut self, id: ConnId, protocol: Protocol, plain: bool, scopes: Scopes, limits: ConnLimits) {
+        self.able(id, protocol, plain, scopes, limits, &[]);
+    }
+
+    /// The same for a client with capabilities.
+    fn able(
+        &mut self,
+        id: ConnId,
+        protocol: Protocol,
+        plain: bool,
+        scopes: Scopes,
+        limits: ConnLimits,
+        caps: &[&str],
+    ) {
         self.open(id);
         match plain {
             true => self.say(id, &json!({"type": "connect", "id": "c"})),
@@ -81,7 +94,10 @@ impl Bench {
             protocol,
             addr: IpAddr::from([127, 0, 0, 1]),
             local: true,
-            declared: Declared::new(Client::default()),
+            declared: Declared::new(Client {
+                caps: caps.iter().map(|cap| (*cap).to_owned()).collect(),
+                ..Client::default()
+            }),
         };
         let accept =
             Accept { ticket: connect.ticket, hello: Json::empty(), principal: Arc::new(principal), limits };
@@ -357,6 +373,80 @@ fn a_v3_client_hears_of_a_session_by_the_name_it_used() {
     bench.publish(Publish { to: Audience::Session(key), ..Publish::lossless(EventName::Chat, payload) });
     assert_eq!(bench.frames[0].1["payload"]["sessionKey"], "main");
     assert_eq!(bench.frames[1].1["payload"]["sessionKey"], "agent:main:main");
+}
+
+/// A session.
+fn sea() -> SessionKey {
+    SessionKey::new("agent:main:sea")
+}
+
+/// Who hears an event with this audience.
+fn hearers(bench: &mut Bench, to: Audience) -> Vec<u64> {
+    bench.frames.clear();
+    bench.publish(Publish { to, ..Publish::lossless(EventName::Agent, Json::empty()) });
+    bench.frames.iter().map(|(conn, _)| conn.0).collect()
+}
+
+#[test]
+fn messages_are_heard_by_those_who_watch_their_session() {
+    let mut bench = Bench::new();
+    for id in 1..=3 {
+        bench.reader(ConnId(id));
+    }
+    for (id, key) in [(1, sea()), (2, SessionKey::new("agent:main:sky"))] {
+        bench.handle(Input::Down(Down::WatchMessages { conn: ConnId(id), key, on: true }));
+    }
+    assert_eq!(hearers(&mut bench, Audience::SessionMessages(sea())), [1]);
+    assert_eq!(hearers(&mut bench, Audience::Session(sea())), [1, 2, 3], "runs are heard by all");
+    bench.handle(Input::Down(Down::WatchMessages { conn: ConnId(1), key: sea(), on: false }));
+    assert_eq!(hearers(&mut bench, Audience::SessionMessages(sea())), [0; 0]);
+}
+
+#[test]
+fn a_client_that_wants_events_of_its_sessions_only_gets_no_others() {
+    let mut bench = Bench::new();
+    let reads = || Scopes::from_iter([Scope::Read]);
+    bench.able(ConnId(1), Protocol::V4, false, reads(), ROOMY, &["session-scoped-events"]);
+    bench.able(ConnId(2), Protocol::V3, false, reads(), ROOMY, &["session-scoped-events"]);
+    assert_eq!(hearers(&mut bench, Audience::Session(sea())), [2], "protocol 3 has no such capability");
+    assert_eq!(hearers(&mut bench, Audience::All), [1, 2]);
+    bench.handle(Input::Down(Down::WatchMessages { conn: ConnId(1), key: sea(), on: true }));
+    assert_eq!(hearers(&mut bench, Audience::Session(sea())), [1, 2]);
+    assert_eq!(hearers(&mut bench, Audience::Session(SessionKey::new("agent:main:sky"))), [2]);
+}
+
+#[test]
+fn tools_at_work_are_seen_once_by_clients_that_can_show_them() {
+    let mut bench = Bench::new();
+    let reads = || Scopes::from_iter([Scope::Read]);
+    for id in 1..=3 {
+        bench.able(ConnId(id), Protocol::V4, false, reads(), ROOMY, &["tool-events"]);
+    }
+    bench.reader(ConnId(4));
+    bench.able(ConnId(5), Protocol::V3, false, reads(), ROOMY, &[]);
+    for id in [1, 4] {
+        bench.handle(Input::Down(Down::TakePart { conn: ConnId(id), key: sea() }));
+    }
+    for id in [1, 2, 4] {
+        bench.handle(Input::Down(Down::WatchMessages { conn: ConnId(id), key: sea(), on: true }));
+    }
+    assert_eq!(hearers(&mut bench, Audience::RunTools(sea())), [1, 5]);
+    assert_eq!(hearers(&mut bench, Audience::SessionTools(sea())), [2]);
+}
+
+#[test]
+fn a_client_takes_part_in_the_sessions_into_which_it_sent_last() {
+    let mut bench = Bench::new();
+    let reads = Scopes::from_iter([Scope::Read]);
+    bench.able(ID, Protocol::V4, false, reads, ROOMY, &["tool-events"]);
+    bench.handle(Input::Down(Down::TakePart { conn: ID, key: sea() }));
+    for n in 0..63 {
+        let key = SessionKey::new(format!("agent:main:{n}"));
+        bench.handle(Input::Down(Down::TakePart { conn: ID, key }));
+    }
+    assert_eq!(hearers(&mut bench, Audience::RunTools(sea())), [1]);
+    bench.handle(Input::Down(Down::TakePart { conn: ID, key: SessionKey::new("agent:main:last") }));
+    assert_eq!(hearers(&mut bench, Audience::RunTools(sea())), [0; 0]);
 }
 
 #[test]

@@ -23,6 +23,7 @@ pub struct Page {
 pub fn pages() -> Vec<Page> {
     vec![
         Page { name: "methods.md", text: protocol::methods() },
+        Page { name: "commands.md", text: protocol::commands() },
         Page { name: "events.md", text: protocol::events() },
         Page { name: "errors.md", text: protocol::errors() },
         Page { name: "scopes.md", text: protocol::scopes() },

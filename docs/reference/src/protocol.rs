@@ -1,5 +1,6 @@
-//! Methods, events, errors and scopes.
+//! Methods, commands, events, errors and scopes.
 
+use telson_core::commands::{COMMANDS, Needs};
 use telson_core::gateway::{METHODS, Method, Need};
 use telson_proto::event::Guard;
 use telson_proto::{CloseCode, ErrorCode, EventName, Protocol, Scope};
@@ -18,6 +19,38 @@ pub(crate) fn methods() -> String {
         [code(method.name), v3, v4, listed(method), yes(method.idempotent), method.about.to_owned()]
     });
     page("Methods", lead) + &table(["method", "3", "4", "hello", "key", "what it does"], rows)
+}
+
+pub(crate) fn commands() -> String {
+    let lead = "Every command that can be typed as a message. *Needs* says what the sender needs beyond the right to \
+                send, `operator.write`, to change something; to show it needs nothing more. A message with more \
+                words than a command takes goes to the model. How commands work stands under \
+                [Commands](../commands.md).";
+    let rows = COMMANDS.iter().map(|command| {
+        let arguments = command.args.iter().map(|arg| match arg.choices {
+            [] => arg.name.to_owned(),
+            choices => choices.join(" | "),
+        });
+        let also: Vec<String> = command.aliases.iter().map(|alias| code(&format!("/{alias}"))).collect();
+        let [v3, v4] = Protocol::ALL.map(|protocol| command_needs(command.needs, protocol));
+        [
+            code(&format!("/{}", command.name)),
+            also.join(", "),
+            arguments.collect::<Vec<_>>().join("; "),
+            v3,
+            v4,
+            command.about.to_owned(),
+        ]
+    });
+    page("Commands", lead)
+        + &table(["command", "also", "what may follow", "needs (3)", "needs (4)", "what it does"], rows)
+}
+
+fn command_needs(needs: Needs, protocol: Protocol) -> String {
+    match (needs, protocol) {
+        (Needs::Nothing | Needs::Abort, _) | (Needs::Light, Protocol::V4) => String::new(),
+        (Needs::Light | Needs::Setting | Needs::Reset, _) => code(Scope::Admin.as_str()),
+    }
 }
 
 fn need(need: Need) -> String {

@@ -25,6 +25,7 @@ pub fn facts(state: &StateDir, config_file: &Path) -> Facts {
         device_family: family().to_owned(),
         config_path: config_file.display().to_string(),
         state_dir: state.path().display().to_string(),
+        utc_offset_secs: jiff::tz::TimeZone::system().to_offset(jiff::Timestamp::now()).seconds(),
     }
 }
 

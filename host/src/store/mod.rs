@@ -5,10 +5,21 @@
 //! failure spoils none of the others. Loads see everything handed over before them.
 
 mod error;
+pub mod export;
+mod foreign;
+pub mod import;
+mod page;
 mod read;
 mod schema;
+mod search;
+mod side;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_large;
+#[cfg(test)]
+mod tests_transfer;
+mod usage;
 mod write;
 
 use std::fs::{self, OpenOptions, Permissions};
@@ -86,7 +97,7 @@ fn make_private(path: &Path) -> Result<(), StoreOpenError> {
 fn connect(path: &Path) -> Result<Connection, StoreOpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
-    connection.set_prepared_statement_cache_capacity(32);
+    connection.set_prepared_statement_cache_capacity(64);
     connection.busy_timeout(std::time::Duration::ZERO)?;
     for (name, value) in PRAGMAS {
         connection.pragma_update(None, name, value)?;
@@ -146,7 +157,9 @@ fn tell(reports: &Sender<Report>, report: Report) {
 
 /// The thread.
 fn run(mut connection: Connection, queue: &mpsc::Receiver<Job>) {
-    let mut next = queue.recv().ok();
+    // Whether entries from before a migration wait for an idle moment.
+    let mut behind = side::is_behind(&connection).unwrap_or(false);
+    let mut next = wait(&mut connection, queue, &mut behind);
     while let Some(job) = next.take() {
         match job {
             Job::Write(transaction, reports) => {
@@ -165,10 +178,26 @@ fn run(mut connection: Connection, queue: &mpsc::Receiver<Job>) {
             }
         }
         if next.is_none() {
-            next = queue.recv().ok();
+            next = wait(&mut connection, queue, &mut behind);
         }
     }
     close(connection);
+}
+
+/// The next job. While there is none, older entries are read into newer tables.
+fn wait(connection: &mut Connection, queue: &mpsc::Receiver<Job>, behind: &mut bool) -> Option<Job> {
+    while *behind {
+        match queue.try_recv() {
+            Ok(job) => return Some(job),
+            Err(mpsc::TryRecvError::Disconnected) => return None,
+            Err(mpsc::TryRecvError::Empty) => {}
+        }
+        *behind = side::catch_up(connection).unwrap_or_else(|error| {
+            tracing::error!(target: "gateway.store", %error, "older messages are not indexed until the next start");
+            false
+        });
+    }
+    queue.recv().ok()
 }
 
 type Group = (Vec<Transaction>, Vec<Sender<Report>>);

@@ -11,6 +11,7 @@ use telson_core::{DeviceId, RunId, SessionId, SessionKey};
 use telson_proto::Json;
 
 use super::error::failure;
+use super::{page, search, usage};
 
 /// Answers a question.
 pub(super) fn load(connection: &Connection, query: &Query) -> Result<Loaded, StoreError> {
@@ -19,6 +20,9 @@ pub(super) fn load(connection: &Connection, query: &Query) -> Result<Loaded, Sto
         Query::Tail { session, limit, max_bytes } => {
             tail(connection, session, *limit, *max_bytes).map(Loaded::Entries)
         }
+        Query::Page(query) => page::page(connection, query).map(Loaded::Page),
+        Query::Search(query) => search::search(connection, query).map(Loaded::Hits),
+        Query::Usage(query) => usage::usage(connection, query).map(Loaded::Usage),
     };
     answer.map_err(|error| failure(&error))
 }
@@ -111,7 +115,7 @@ fn tail(
 }
 
 /// A column that holds JSON.
-fn json(row: &Row<'_>, column: usize) -> rusqlite::Result<Json> {
+pub(super) fn json(row: &Row<'_>, column: usize) -> rusqlite::Result<Json> {
     let text: String = row.get(column)?;
     let raw = RawValue::from_string(text)
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))?;

@@ -5,7 +5,8 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreOpenError;
 
 /// Each entry leads from the version that is its index to the next. Entries are never changed once released.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE sessions (
         key        TEXT PRIMARY KEY,
         session    TEXT NOT NULL,
@@ -52,7 +53,71 @@ const MIGRATIONS: &[&str] = &["
         answer_key  TEXT NOT NULL,
         at          INTEGER NOT NULL
     ) STRICT;
-"];
+",
+    "
+    CREATE INDEX sessions_session ON sessions (session);
+    CREATE INDEX entries_id ON entries (id);
+    CREATE INDEX entries_run ON entries (run) WHERE run IS NOT NULL;
+
+    -- A short number for each transcript, and the session it belongs to, also after a reset.
+    CREATE TABLE shelves (
+        number  INTEGER PRIMARY KEY,
+        session TEXT NOT NULL UNIQUE,
+        key     TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX shelves_key ON shelves (key);
+
+    -- Long messages without the data of their pictures: a page is read without reading these.
+    CREATE TABLE briefs (
+        session TEXT NOT NULL,
+        seq     INTEGER NOT NULL,
+        message TEXT NOT NULL,
+        PRIMARY KEY (session, seq)
+    ) STRICT;
+
+    -- One line for each message: who wrote it, what it used. The speaker is 0 for users, 1 for the assistant,
+    -- 2 for tools; tokens are NULL where none are stated, the cost where the message does not say.
+    CREATE TABLE usage (
+        shelf       INTEGER NOT NULL,
+        seq         INTEGER NOT NULL,
+        at          INTEGER NOT NULL,
+        speaker     INTEGER NOT NULL,
+        failed      INTEGER NOT NULL,
+        provider    TEXT,
+        model       TEXT,
+        input       INTEGER,
+        output      INTEGER,
+        cache_read  INTEGER,
+        cache_write INTEGER,
+        total       INTEGER,
+        cost             REAL,
+        cost_input       REAL,
+        cost_output      REAL,
+        cost_cache_read  REAL,
+        cost_cache_write REAL,
+        tools       TEXT,
+        PRIMARY KEY (shelf, seq)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX usage_at ON usage (at) WHERE total IS NOT NULL;
+
+    -- The words of what people and the assistant said; the row's number is shelf * 2^32 + seq. Words come in
+    -- lower case with blanks between them, so the simplest tokenizer knows them as the search does.
+    CREATE VIRTUAL TABLE words USING fts5(
+        text, content = '', contentless_delete = 1, detail = none, tokenize = 'ascii'
+    );
+
+    -- Entries from before these tables: those from next to last have not been read into them yet.
+    CREATE TABLE unread (
+        session TEXT PRIMARY KEY,
+        next    INTEGER NOT NULL,
+        last    INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO shelves (session, key)
+        SELECT session, coalesce((SELECT min(key) FROM sessions WHERE session = t.session), '')
+        FROM transcripts t ORDER BY rowid;
+    INSERT INTO unread SELECT session, 1, seq FROM transcripts WHERE archived_at IS NULL;
+",
+];
 
 /// Brings a database to the newest version, one committed step at a time.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreOpenError> {

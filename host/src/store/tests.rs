@@ -206,6 +206,28 @@ fn an_archived_transcript_is_out_of_reach_but_not_gone() {
 }
 
 #[test]
+fn the_first_entries_of_a_transcript_are_moved_to_an_archive() {
+    let shelf = Shelf::new();
+    let line = |seq: u64| TranscriptEntry {
+        parent: (seq > 1).then(|| entry("s", seq - 1, "").id),
+        ..entry("s", seq, "words")
+    };
+    shelf.write((1..=6).map(|seq| Op::AppendEntry(line(seq))).collect()).unwrap();
+    let archive = SessionId::new("s.bak.2026");
+    shelf.write(vec![Op::CutTranscript { session: SessionId::new("s"), from: 5, archive, at: 9 }]).unwrap();
+    assert_eq!(shelf.tail("s", 10, 10_000), [5, 6]);
+    assert_eq!(shelf.tail("s.bak.2026", 10, 10_000), [0; 0], "an archive is out of reach");
+    shelf.write(vec![Op::AppendEntry(line(7))]).unwrap();
+    assert_eq!(shelf.tail("s", 10, 10_000), [5, 6, 7]);
+    let dir = shelf.close();
+    let raw = Connection::open(dir.path().join("telson.db")).unwrap();
+    let rows = |sql: &str| -> i64 { raw.query_row(sql, [], |row| row.get(0)).unwrap() };
+    assert_eq!(rows("SELECT count(*) FROM entries WHERE session = 's.bak.2026'"), 4);
+    assert_eq!(rows("SELECT count(*) FROM entries WHERE session = 's' AND parent IS NULL"), 1);
+    assert_eq!(rows("SELECT seq FROM transcripts WHERE session = 's.bak.2026' AND archived_at = 9"), 4);
+}
+
+#[test]
 fn a_tail_is_limited_in_entries_and_bytes() {
     let shelf = Shelf::new();
     let ops = (1..=100).map(|seq| Op::AppendEntry(entry("s", seq, "0123456789"))).collect();
@@ -376,7 +398,7 @@ fn a_newer_database_is_not_touched() {
     let dir = Shelf::new().close();
     let path = dir.path().join("telson.db");
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    assert_eq!(open(&path).unwrap_err(), StoreOpenError::Newer { found: 99, known: 1 });
+    assert_eq!(open(&path).unwrap_err(), StoreOpenError::Newer { found: 99, known: 2 });
 }
 
 #[test]

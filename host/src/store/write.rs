@@ -4,6 +4,7 @@ use rusqlite::{Connection, Params, TransactionBehavior, params};
 use telson_core::store::{Op, StoreError, Transaction, TranscriptEntry};
 
 use super::error::failure;
+use super::side;
 
 /// Writes transactions with one commit. Each succeeds or fails by itself, unless the commit as a whole fails.
 pub(super) fn commit(connection: &mut Connection, group: &[Transaction]) -> Vec<Result<(), StoreError>> {
@@ -40,14 +41,26 @@ fn try_commit(
 fn apply(connection: &Connection, op: &Op) -> rusqlite::Result<()> {
     let run = |sql: &str, params: &[&dyn rusqlite::ToSql]| execute(connection, sql, params);
     match op {
-        Op::PutSession(record) => run(
-            "INSERT INTO sessions (key, session, updated_at, entry) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (key) DO UPDATE SET session = ?2, updated_at = ?3, entry = ?4",
-            params![record.key.as_str(), record.session.as_str(), record.updated_at, record.entry.as_str()],
-        ),
-        Op::DeleteSession(key) => run("DELETE FROM sessions WHERE key = ?1", params![key.as_str()]),
+        Op::PutSession(record) => {
+            run(
+                "INSERT INTO sessions (key, session, updated_at, entry) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (key) DO UPDATE SET session = ?2, updated_at = ?3, entry = ?4",
+                params![
+                    record.key.as_str(),
+                    record.session.as_str(),
+                    record.updated_at,
+                    record.entry.as_str()
+                ],
+            )?;
+            side::belongs(connection, record.session.as_str(), record.key.as_str())
+        }
+        Op::DeleteSession(key) => {
+            side::forget_usage(connection, key.as_str())?;
+            run("DELETE FROM sessions WHERE key = ?1", params![key.as_str()])
+        }
         Op::AppendEntry(entry) => append(connection, entry),
         Op::ArchiveTranscript { session, at } => {
+            side::put_away(connection, session.as_str())?;
             run("UPDATE transcripts SET archived_at = ?2 WHERE session = ?1", params![session.as_str(), at])
         }
         Op::CutTranscript { session, from, archive, at } => {
@@ -68,6 +81,7 @@ fn apply(connection: &Connection, op: &Op) -> rusqlite::Result<()> {
             )
         }
         Op::DeleteTranscript(session) => {
+            side::put_away(connection, session.as_str())?;
             run("DELETE FROM entries WHERE session = ?1", params![session.as_str()])?;
             run("DELETE FROM transcripts WHERE session = ?1", params![session.as_str()])
         }
@@ -94,7 +108,7 @@ fn apply(connection: &Connection, op: &Op) -> rusqlite::Result<()> {
     }
 }
 
-/// Adds an entry and moves the end of its transcript.
+/// Adds an entry, moves the end of its transcript and keeps what is found out about it.
 fn append(connection: &Connection, entry: &TranscriptEntry) -> rusqlite::Result<()> {
     let message = entry.message.as_str();
     execute(
@@ -117,7 +131,8 @@ fn append(connection: &Connection, entry: &TranscriptEntry) -> rusqlite::Result<
         "INSERT INTO transcripts (session, seq, id) VALUES (?1, ?2, ?3)
          ON CONFLICT (session) DO UPDATE SET seq = ?2, id = ?3",
         params![entry.session.as_str(), entry.seq, entry.id],
-    )
+    )?;
+    side::take_in(connection, entry.session.as_str(), entry.seq, entry.at, message)
 }
 
 fn execute(connection: &Connection, sql: &str, params: impl Params) -> rusqlite::Result<()> {

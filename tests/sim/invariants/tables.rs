@@ -35,6 +35,7 @@ pub(super) fn may_call(profile: &Profile, method: &str) -> bool {
         | "agent.identity.get" | "agents.list" | "models.list" | "sessions.list" | "sessions.preview" => {
             "operator.read"
         }
+        "sessions.delete" if v4 => "operator.write",
         "chat.startup" | "sessions.subscribe" | "sessions.resolve" | "config.get" if v4 => "operator.read",
         "chat.send" | "chat.abort" | "agent" | "agent.wait" => "operator.write",
         "talk.mode" if v4 => "operator.talk",

@@ -391,20 +391,15 @@ fn describe(input: &Input) -> String {
 pub(crate) fn settings() -> Settings {
     let mut settings = Settings::plain(AuthMode::Token(Secret::new(TOKEN)));
     settings.providers = vec![ProviderSettings {
-        id: "sim".to_owned(),
-        base_url: "http://model.sim/v1".to_owned(),
         api_key: Some(Secret::new("the key of the model server")),
-        auth_header: true,
-        headers: Vec::new(),
         models: vec![ModelSettings {
-            id: "tide".to_owned(),
             name: "Tide".to_owned(),
-            reasoning: false,
             images: true,
             context_window: 32_000,
             max_tokens: 4_096,
-            max_completion_tokens: false,
+            ..ModelSettings::new("tide")
         }],
+        ..ProviderSettings::new("sim", "http://model.sim/v1")
     }];
     settings.agents.model = ModelRef { provider: "sim".to_owned(), model: "tide".to_owned() };
     settings

@@ -93,7 +93,7 @@ impl Conversation {
         let mut text = content.map(text_of).unwrap_or_default();
         match fields.text("role") {
             Some("system" | "developer") if !text.trim().is_empty() => {
-                self.system.push(text.trim().to_owned())
+                self.system.push(text.trim().to_owned());
             }
             Some("user") => {
                 if let Some(most) = pictures {

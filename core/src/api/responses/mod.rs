@@ -80,7 +80,7 @@ impl Gateway {
         if self.sessions.get(&key).is_none_or(|current| current.id != session) {
             return Err(unknown());
         }
-        if crate::chat::is_blocked(self, &key) {
+        if self.is_blocked(&key) {
             return Err(Refusal::invalid("send blocked by session policy"));
         }
         crate::auth::authorize(principal, &crate::auth::Effect::RunAgent { session: key.clone() })

@@ -9,7 +9,8 @@ const PATH: &str = "/v1/chat/completions";
 fn two_agents() -> World {
     world_with(|settings| {
         let identity = Identity::default();
-        let ops = AgentProfile { id: AgentId::new("ops"), name: None, model: None, identity };
+        let ops =
+            AgentProfile { id: AgentId::new("ops"), name: None, model: None, fallbacks: None, identity };
         settings.agents.list.push(ops);
     })
 }

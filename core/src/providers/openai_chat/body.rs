@@ -1,197 +1,169 @@
 //! The request of a chat completion.
 
-use bytes::Bytes;
-use serde::Serialize;
+use serde_json::{Map, Value, json};
 
-use super::super::request::{Image, Message, ModelRequest, Role};
-use crate::settings::ModelSettings;
+use super::super::conversation;
+use super::super::request::{Block, Message, ModelRequest, Role, Thinking, ToolChoice};
+use super::super::target::Target;
+use crate::settings::Api;
 
-#[derive(Serialize)]
-struct Body<'a> {
-    model: &'a str,
-    messages: Vec<WireMessage>,
-    stream: bool,
-    stream_options: StreamOptions,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_tokens: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_completion_tokens: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reasoning_effort: Option<&'static str>,
-}
+/// Providers whose models want their thoughts back between the calls of tools.
+const THOUGHTS_BACK: [&str; 2] = ["deepseek", "moonshot"];
 
-#[derive(Serialize)]
-struct StreamOptions {
-    include_usage: bool,
-}
-
-#[derive(Serialize)]
-struct WireMessage {
-    role: &'static str,
-    content: Content,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Content {
-    Text(String),
-    Parts(Vec<Part>),
-}
-
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Part {
-    Text { text: String },
-    ImageUrl { image_url: ImageUrl },
-}
-
-#[derive(Serialize)]
-struct ImageUrl {
-    url: String,
-}
-
-/// Writes the request's body. A model that is not listed in the configuration is taken to see images and to
-/// know its own limits.
-pub(super) fn write(id: &str, model: Option<&ModelSettings>, request: &ModelRequest) -> Bytes {
-    let sees_images = model.is_none_or(|model| model.images);
-    let system = request
-        .system
-        .iter()
-        .map(|text| WireMessage { role: "system", content: Content::Text(text.clone()) });
-    let spoken = request.merged().into_iter().map(|message| wire(message, sees_images));
-    let limit = model.map(|model| model.max_tokens).filter(|tokens| *tokens > 0);
-    let new_spelling = model.is_some_and(|model| model.max_completion_tokens);
-    let reasoning = model.is_some_and(|model| model.reasoning);
-    let body = Body {
-        model: id,
-        messages: system.chain(spoken).collect(),
-        stream: true,
-        stream_options: StreamOptions { include_usage: true },
-        max_tokens: limit.filter(|_| !new_spelling),
-        max_completion_tokens: limit.filter(|_| new_spelling),
-        reasoning_effort: request.thinking.as_deref().filter(|_| reasoning).and_then(effort),
-    };
-    serde_json::to_vec(&body).unwrap_or_default().into()
-}
-
-fn wire(message: Message, sees_images: bool) -> WireMessage {
-    let role = match message.role {
-        Role::User => "user",
-        Role::Assistant => "assistant",
-    };
-    let mut text = message.text();
-    let images: Vec<Image> = message.images().cloned().collect();
-    if images.is_empty() {
-        return WireMessage { role, content: Content::Text(text) };
+/// Writes the request's body.
+pub(super) fn write(target: Target<'_>, request: &ModelRequest) -> Value {
+    let mut messages = Vec::new();
+    messages.extend(request.system.as_ref().map(|text| json!({"role": "system", "content": text})));
+    for message in conversation::of(request) {
+        match message.role {
+            Role::User => user(target, &message, &mut messages),
+            Role::Assistant => messages.push(assistant(target, &message)),
+        }
     }
-    if !sees_images {
-        // The turn goes on without them, and the model can say so.
-        let note = format!("[{} attached; this model cannot see images]", counted(images.len()));
-        text = if text.is_empty() { note } else { format!("{text}\n\n{note}") };
-        return WireMessage { role, content: Content::Text(text) };
-    }
-    let words = (!text.is_empty()).then_some(Part::Text { text });
-    let pictures = images.into_iter().map(|image| Part::ImageUrl {
-        image_url: ImageUrl { url: format!("data:{};base64,{}", image.mime, image.base64) },
+    let mut body = json!({
+        "model": target.id,
+        "messages": messages,
+        "stream": true,
+        "stream_options": {"include_usage": true},
     });
-    WireMessage { role, content: Content::Parts(words.into_iter().chain(pictures).collect()) }
+    let Value::Object(members) = &mut body else { return body };
+    limits(target, request, members);
+    sampling(request, members);
+    if target.calls_tools() {
+        tools(request, members);
+    }
+    body
 }
 
-fn counted(images: usize) -> String {
-    if images == 1 { "one image".to_owned() } else { format!("{images} images") }
+fn limits(target: Target<'_>, request: &ModelRequest, body: &mut Map<String, Value>) {
+    // OpenAI itself knows only the new spelling with its newer models, and takes it with every one.
+    let new_spelling = target.model.is_some_and(|model| model.max_completion_tokens)
+        || target.provider.base_url.starts_with("https://api.openai.com/");
+    let name = if new_spelling { "max_completion_tokens" } else { "max_tokens" };
+    if let Some(limit) = target.max_tokens(request.max_tokens) {
+        body.insert(name.to_owned(), limit.into());
+    }
+    if let Some(effort) = target.effort(request.thinking.as_deref()) {
+        body.insert("reasoning_effort".to_owned(), effort.into());
+    }
 }
 
-/// The level in the provider's words; `off` leaves the choice to the model.
-fn effort(level: &str) -> Option<&'static str> {
-    match level {
-        "minimal" => Some("minimal"),
-        "low" => Some("low"),
-        "medium" => Some("medium"),
-        "high" | "xhigh" => Some("high"),
+fn sampling(request: &ModelRequest, body: &mut Map<String, Value>) {
+    let sampling = &request.sampling;
+    let numbers = [
+        ("temperature", sampling.temperature),
+        ("top_p", sampling.top_p),
+        ("frequency_penalty", sampling.frequency_penalty),
+        ("presence_penalty", sampling.presence_penalty),
+    ];
+    for (name, number) in numbers {
+        if let Some(number) = number {
+            body.insert(name.to_owned(), number.into());
+        }
+    }
+    if let Some(seed) = sampling.seed {
+        body.insert("seed".to_owned(), seed.into());
+    }
+    if !sampling.stop.is_empty() {
+        body.insert("stop".to_owned(), json!(sampling.stop));
+    }
+}
+
+fn tools(request: &ModelRequest, body: &mut Map<String, Value>) {
+    if request.tools.is_empty() {
+        return;
+    }
+    let tools: Vec<Value> = request
+        .tools
+        .iter()
+        .map(|tool| {
+            let mut function = json!({
+                "name": tool.name,
+                "description": tool.description,
+                "parameters": tool.parameters.to_value(),
+            });
+            if let Some(strict) = tool.strict {
+                function["strict"] = strict.into();
+            }
+            json!({"type": "function", "function": function})
+        })
+        .collect();
+    body.insert("tools".to_owned(), tools.into());
+    let choice = match &request.tool_choice {
+        ToolChoice::Auto => return,
+        ToolChoice::None => "none".into(),
+        ToolChoice::Required => "required".into(),
+        ToolChoice::Named(name) => json!({"type": "function", "function": {"name": name}}),
+    };
+    body.insert("tool_choice".to_owned(), choice);
+}
+
+/// Results are messages of their own; what the user says, and the images of the results, come after them.
+fn user(target: Target<'_>, message: &Message, messages: &mut Vec<Value>) {
+    for block in &message.blocks {
+        if let Block::ToolResult(result) = block {
+            let text = conversation::result_text(result);
+            messages.push(json!({"role": "tool", "tool_call_id": result.id, "content": text}));
+        }
+    }
+    let (texts, images) = conversation::user_parts(message, target.sees_images());
+    if images.is_empty() {
+        if !texts.is_empty() {
+            messages.push(json!({"role": "user", "content": texts.join("\n\n")}));
+        }
+        return;
+    }
+    let words = texts.into_iter().map(|text| json!({"type": "text", "text": text}));
+    let pictures = images.into_iter().map(|image| {
+        json!({"type": "image_url", "image_url": {"url": format!("data:{};base64,{}", image.mime, image.base64)}})
+    });
+    messages.push(json!({"role": "user", "content": words.chain(pictures).collect::<Vec<_>>()}));
+}
+
+fn assistant(target: Target<'_>, message: &Message) -> Value {
+    let text = message.text();
+    let mut calls: Vec<Value> = Vec::new();
+    let mut proof = None;
+    for block in &message.blocks {
+        match block {
+            Block::Thinking(thinking) if is_own(thinking) => proof = thinking.signature.as_deref(),
+            Block::ToolCall(call) => {
+                let arguments = conversation::arguments(call).to_string();
+                let function = json!({"name": call.name, "arguments": arguments});
+                let mut written = json!({"id": call.id, "type": "function", "function": function});
+                if let Some(proof) = proof.take().filter(|_| is_google(target)) {
+                    written["extra_content"] = json!({"google": {"thought_signature": proof}});
+                }
+                calls.push(written);
+            }
+            _ => {}
+        }
+    }
+    if calls.is_empty() {
+        return json!({"role": "assistant", "content": text});
+    }
+    let content = if text.is_empty() { Value::Null } else { text.into() };
+    let mut written = json!({"role": "assistant", "content": content, "tool_calls": calls});
+    if THOUGHTS_BACK.contains(&target.provider.id.as_str()) {
+        written["reasoning_content"] = thoughts(message).into();
+    }
+    written
+}
+
+/// Google wants the proof of the thoughts that led to a call back; other servers do not know the member.
+fn is_google(target: Target<'_>) -> bool {
+    target.provider.id == "google" || target.provider.base_url.contains(".googleapis.com/")
+}
+
+fn is_own(thinking: &Thinking) -> bool {
+    thinking.api.as_deref() == Some(Api::OpenAiChat.as_str())
+}
+
+/// The thoughts that came from this API.
+fn thoughts(message: &Message) -> String {
+    let own = message.blocks.iter().filter_map(|block| match block {
+        Block::Thinking(thinking) if is_own(thinking) => Some(thinking.text.as_str()),
         _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use serde_json::{Value, json};
-
-    use super::super::super::request::{Block, Image};
-    use super::*;
-
-    fn model() -> ModelSettings {
-        ModelSettings {
-            id: "m".to_owned(),
-            name: "M".to_owned(),
-            reasoning: true,
-            images: true,
-            context_window: 8_192,
-            max_tokens: 512,
-            max_completion_tokens: false,
-        }
-    }
-
-    fn request() -> ModelRequest {
-        ModelRequest {
-            system: Some("be brief".to_owned()),
-            messages: vec![
-                Message::user("one"),
-                Message::assistant("two"),
-                Message {
-                    role: Role::User,
-                    blocks: vec![
-                        Block::Text("three".to_owned()),
-                        Block::Image(Image { mime: "image/png".to_owned(), base64: "QUJD".into() }),
-                    ],
-                },
-            ],
-            thinking: Some("xhigh".to_owned()),
-            ..ModelRequest::default()
-        }
-    }
-
-    fn written(model: Option<&ModelSettings>, request: &ModelRequest) -> Value {
-        serde_json::from_slice(&write("m", model, request)).unwrap()
-    }
-
-    #[test]
-    fn the_conversation_goes_in_order_with_images_as_data() {
-        let body = written(Some(&model()), &request());
-        let expected = json!({
-            "model": "m",
-            "messages": [
-                {"role": "system", "content": "be brief"},
-                {"role": "user", "content": "one"},
-                {"role": "assistant", "content": "two"},
-                {"role": "user", "content": [
-                    {"type": "text", "text": "three"},
-                    {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}},
-                ]},
-            ],
-            "stream": true,
-            "stream_options": {"include_usage": true},
-            "max_tokens": 512,
-            "reasoning_effort": "high",
-        });
-        assert_eq!(body, expected);
-    }
-
-    #[test]
-    fn a_model_without_eyes_is_told_that_there_was_an_image() {
-        let blind = ModelSettings { images: false, max_completion_tokens: true, reasoning: false, ..model() };
-        let body = written(Some(&blind), &request());
-        let content = body["messages"][3]["content"].as_str().unwrap();
-        assert_eq!(content, "three\n\n[one image attached; this model cannot see images]");
-        assert_eq!(body["max_completion_tokens"], 512);
-        assert_eq!((body.get("max_tokens"), body.get("reasoning_effort")), (None, None));
-    }
-
-    #[test]
-    fn a_model_that_is_not_listed_gets_no_limit_and_all_images() {
-        let body = written(None, &request());
-        assert_eq!(body.get("max_tokens"), None);
-        assert!(body["messages"][3]["content"].is_array());
-    }
+    });
+    own.collect()
 }

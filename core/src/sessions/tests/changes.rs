@@ -126,11 +126,11 @@ fn a_reset_keeps_the_settings_and_drops_the_conversation() {
     let entry = &result["entry"];
     assert_ne!(entry["sessionId"], old.as_str());
     assert_eq!((&entry["label"], &entry["thinkingLevel"]), (&json!("tide"), &json!("high")));
-    assert_eq!((&entry["elevatedLevel"], &entry["firstMessage"]), (&json!(null), &json!(null)));
+    assert_eq!((&entry["elevatedLevel"], &entry["firstMessage"]), (&json!("on"), &json!(null)));
     assert_eq!((&entry["totalTokens"], &entry["systemSent"]), (&json!(0), &json!(false)));
     assert_eq!(world.gateway.sessions.get(&world.key("side")).unwrap().last_seq, 0);
     assert!(!world.lines.contains_key(&old));
-    assert_eq!(world.changes("agent:main:side").last().unwrap().0, "reset");
+    assert_eq!(world.changes("agent:main:side").last().unwrap().0, "new");
     assert_eq!(world.gateway.sessions.by_id(&old), None);
 }
 

@@ -101,7 +101,7 @@ fn protocol_4_pages_pins_and_archives() {
     );
 
     world.call(client, "sessions.patch", json!({"key": "a", "pinned": true, "unread": false}));
-    world.call(client, "sessions.patch", json!({"key": "c", "archived": true}));
+    archive(&mut world, client, "c");
     let mut list = |params: Value| keys(&world.call(client, "sessions.list", params));
     assert_eq!(list(json!({})), ["a", "b"]);
     assert_eq!(list(json!({"label": "none"})), [""; 0]);
@@ -117,7 +117,7 @@ fn totals_are_the_same_whether_counted_or_looked_up() {
     for key in ["agent:ops:x", "agent:gone:y", "global"] {
         world.say(key, "user", "hi");
     }
-    world.call(client, "sessions.patch", json!({"key": "b", "archived": true}));
+    archive(&mut world, client, "b");
     for filter in [
         json!({}),
         json!({"includeGlobal": true}),
@@ -263,4 +263,10 @@ fn status_shows_how_full_the_context_is() {
     let row = world.gateway.status_row(&key);
     assert_eq!((&row["totalTokens"], &row["remainingTokens"]), (&json!(50_000), &json!(150_000)));
     assert_eq!((&row["percentUsed"], &row["flags"][0]), (&json!(25), &json!("system")));
+}
+
+fn archive(world: &mut World, client: crate::ConnId, key: &str) {
+    let session = world.gateway.sessions.get(&world.key(key)).unwrap().id.clone();
+    let params = json!({"key": key, "archived": true, "expectedSessionId": session});
+    world.call(client, "sessions.patch", params);
 }

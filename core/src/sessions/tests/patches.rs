@@ -12,18 +12,14 @@ fn model(id: &str) -> ModelSettings {
         images: false,
         context_window: 1_000,
         max_tokens: 100,
-        max_completion_tokens: false,
+        ..ModelSettings::new(id)
     }
 }
 
 fn provider(id: &str, models: &[&str]) -> ProviderSettings {
     ProviderSettings {
-        id: id.to_owned(),
-        base_url: "http://localhost/v1".to_owned(),
-        api_key: None,
-        auth_header: true,
-        headers: Vec::new(),
         models: models.iter().map(|id| model(id)).collect(),
+        ..ProviderSettings::new(id, "http://localhost/v1")
     }
 }
 
@@ -235,6 +231,6 @@ fn an_agent_and_a_key_must_agree() {
     let params = json!({"key": "agent:main:a", "agentId": "ops", "label": "x"});
     let text = world.refusal(client, "sessions.patch", params);
     assert_eq!(text, "session key agent:main:a belongs to agent \"main\", not to agent \"ops\"");
-    let text = world.refusal(client, "sessions.patch", json!({"key": "a", "permissionMode": "guarded"}));
-    assert_eq!(text, "permissionMode is not supported by this gateway; leave it out");
+    let text = world.refusal(client, "sessions.patch", json!({"key": "a", "inheritedToolAllow": []}));
+    assert_eq!(text, "inheritedToolAllow is not supported by this gateway; leave it out");
 }

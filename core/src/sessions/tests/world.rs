@@ -224,6 +224,11 @@ impl World {
                 let lines = self.lines.get(session).cloned().unwrap_or_default();
                 Loaded::Entries(lines[lines.len().saturating_sub(*limit)..].to_vec())
             }
+            Query::Page(page) => {
+                Loaded::Page(page.of(self.lines.get(&page.session).map_or(&[], Vec::as_slice)))
+            }
+            Query::Search(search) => Loaded::Hits(search.rank(self.lines.values().flatten().rev())),
+            Query::Usage(usage) => Loaded::Usage(usage.of(std::iter::empty())),
         }
     }
 }

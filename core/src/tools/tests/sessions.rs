@@ -14,6 +14,7 @@ fn talked(visibility: Visibility) -> World {
     let mut world = World::with(|settings| {
         settings.tools.visibility = visibility;
         settings.agents.list.push(AgentProfile {
+            fallbacks: None,
             id: AgentId::new("ops"),
             name: Some("Ops".to_owned()),
             model: None,

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::super::{ErrorKind, ModelError};
+use super::{ErrorKind, ModelError};
 use crate::fetch::FetchError;
 
 /// The longest sentence that is taken over from a provider, in characters.
@@ -32,10 +32,29 @@ pub(super) fn from_status(
 pub(super) fn from_event(error: &Value) -> ModelError {
     let wrapped = serde_json::json!({ "error": error });
     let said = said(&wrapped).unwrap_or_else(|| error.to_string());
-    let status = error.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
-    let status = status.filter(|code| (400..600).contains(code));
+    let number = error.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
+    let word = |name: &str| error.get(name).and_then(Value::as_str).and_then(status_of);
+    let status = number.filter(|code| (400..600).contains(code));
+    let status = status.or_else(|| word("type")).or_else(|| word("code"));
     let kind = kind_of(status.unwrap_or(0), Some(&wrapped), &said);
     ModelError { kind, message: shorten(&said), status, retry_after_ms: None }
+}
+
+/// The status that the type of an error in a stream stands for.
+fn status_of(word: &str) -> Option<u16> {
+    Some(match word {
+        "invalid_request_error" => 400,
+        "authentication_error" | "invalid_api_key" => 401,
+        "billing_error" | "insufficient_quota" => 402,
+        "permission_error" => 403,
+        "not_found_error" | "model_not_found" => 404,
+        "request_too_large" => 413,
+        "rate_limit_error" | "rate_limit_exceeded" => 429,
+        "api_error" | "server_error" => 500,
+        "timeout_error" => 504,
+        "overloaded_error" => 529,
+        _ => return None,
+    })
 }
 
 /// There was no answer, or it broke off.
@@ -85,7 +104,8 @@ fn kind_of(status: u16, body: Option<&Value>, said: &str) -> ErrorKind {
     let error = body.and_then(|body| body.get("error"));
     let word = |name: &str| error.and_then(|error| error.get(name)?.as_str()).unwrap_or_default();
     let (code, said) = (word("code"), said.to_lowercase());
-    let too_long = ["context length", "context window", "context size", "maximum context"];
+    let too_long =
+        ["context length", "context window", "context size", "maximum context", "prompt is too long"];
     match status {
         429 => ErrorKind::RateLimit,
         408 | 504 => ErrorKind::Timeout,
@@ -153,6 +173,17 @@ mod tests {
         assert_eq!(kind(400, r#"{"error":{"message":"x","code":"content_filter"}}"#), ErrorKind::Refusal);
         assert_eq!(kind(504, ""), ErrorKind::Timeout);
         assert_eq!(kind(400, r#"{"error":{"message":"bad"}}"#), ErrorKind::Unknown);
+    }
+
+    #[test]
+    fn an_error_in_a_stream_has_the_status_of_its_type() {
+        let error = |text: &str| from_event(&serde_json::from_str(text).unwrap_or_default());
+        let overloaded = error(r#"{"type":"overloaded_error","message":"Overloaded"}"#);
+        assert_eq!((overloaded.status, overloaded.message.as_str()), (Some(529), "Overloaded"));
+        assert_eq!(error(r#"{"type":"rate_limit_error","message":"x"}"#).kind, ErrorKind::RateLimit);
+        assert_eq!(error(r#"{"type":"timeout_error","message":"x"}"#).kind, ErrorKind::Timeout);
+        assert_eq!(error(r#"{"code":"server_error","message":"x"}"#).status, Some(500));
+        assert_eq!(error(r#""model runner has stopped""#).message, "model runner has stopped");
     }
 
     #[test]
