@@ -11,7 +11,7 @@ use crate::tools::ToolOutcome;
 
 use super::content;
 use super::link::{Exchange, http_request};
-use super::server::State;
+use super::server::{Server, State};
 use super::session::{Answer, Event};
 use super::settings::McpTransport;
 
@@ -184,8 +184,7 @@ impl Gateway {
             ProcessEvent::Stdout(line) if line.trim().is_empty() => {}
             ProcessEvent::Stdout(line) => self.server_said(place, &line),
             ProcessEvent::Stderr(line) => {
-                let server =
-                    self.tools.mcp.servers.get(place).map(|server| server.name()).unwrap_or_default();
+                let server = self.tools.mcp.servers.get(place).map(Server::name).unwrap_or_default();
                 let line: String = line.chars().take(MAX_STDERR).collect();
                 tracing::info!(target: "mcp", server, line, "stderr");
             }

@@ -76,6 +76,7 @@ impl Session {
         self.version
     }
 
+    #[cfg(test)]
     pub(super) fn is_ready(&self) -> bool {
         self.ready
     }

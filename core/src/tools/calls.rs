@@ -49,18 +49,18 @@ impl Gateway {
     pub(crate) fn call_tool(&mut self, context: ToolContext, name: &str, arguments: &Value) -> CallId {
         self.tools.last_call += 1;
         let call = CallId(self.tools.last_call);
-        let caller = context.caller.clone();
         let deadline = self.now.mono + limits::millis(limits::TOOL_MS);
         if self.tools.calls.len() >= limits::length(limits::TOOL_CALLS) {
             let most = limits::TOOL_CALLS;
             let refusal = ToolOutcome::error(format!("{most} tool calls are under way; wait and try again"));
-            self.tools.done.push_back((call, caller, refusal));
+            self.tools.done.push_back((call, context.caller, refusal));
             return call;
         }
-        let under = Under { context: context.clone(), tool: name.to_owned(), deadline, work: Work::Store };
-        self.tools.calls.insert(call, under);
         tracing::debug!(target: "tools", tool = name, session = %context.session, %call, "tool called");
-        match self.begin_tool(call, &context, name, arguments) {
+        let kept = context.clone();
+        let under = Under { context, tool: name.to_owned(), deadline, work: Work::Store };
+        self.tools.calls.insert(call, under);
+        match self.begin_tool(call, &kept, name, arguments) {
             Ok(Begun::Done(outcome)) | Err(outcome) => self.finish_call(call, outcome),
             Ok(Begun::Waits(work, most)) => {
                 let deadline = self.now.mono.saturating_add(most);

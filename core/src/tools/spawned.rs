@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::auth::{Effect, permits_tool};
 use crate::gateway::Gateway;
 use crate::ids::{CallId, RunId, SessionKey};
-use crate::runs::{Admission, Ask, Asker, Family, Owner, RunResult};
+use crate::runs::{Admission, Ask, Asker, Family, Owner, RunFailure, RunResult};
 
 use super::calls::Work;
 use super::{ToolContext, ToolOutcome, untrusted};
@@ -76,28 +76,35 @@ impl Gateway {
     /// The run that a tool has started has ended, and its end is stored.
     pub(crate) fn tool_run_ended(&mut self, call: CallId, run: &RunId, result: RunResult) {
         let Some(spawned) = self.tools.spawned.remove(&call) else { return };
+        let RunResult { failure, texts, .. } = result;
         if self.tools.calls.contains_key(&call) {
-            let outcome = self.run_outcome(&spawned, run, &result);
+            let outcome = self.run_outcome(&spawned, run, failure, &texts);
             self.finish_call(call, outcome);
         } else if spawned.child && self.sessions.get(&spawned.from).is_some() {
-            let how = if result.failure.is_some() { "with an error" } else { "with an answer" };
+            let how = if failure.is_some() { "with an error" } else { "with an answer" };
             let session = &spawned.session;
             let text = format!("Sub-agent session {session} has ended {how}; sessions_history shows it.");
             self.system.enqueue(spawned.from, &text);
         }
     }
 
-    fn run_outcome(&mut self, spawned: &Spawned, run: &RunId, result: &RunResult) -> ToolOutcome {
+    fn run_outcome(
+        &mut self,
+        spawned: &Spawned,
+        run: &RunId,
+        failure: Option<RunFailure>,
+        texts: &[String],
+    ) -> ToolOutcome {
         let key = if spawned.child { "childSessionKey" } else { "sessionKey" };
         let session = spawned.session.as_str();
-        if let Some(failure) = &result.failure {
+        if let Some(failure) = failure {
             let mut outcome = ToolOutcome::json(
                 json!({"status": "error", "runId": run, key: session, "error": failure.message}),
             );
             outcome.is_error = true;
             return outcome;
         }
-        let reply = result.texts.last().map(String::as_str).unwrap_or_default().trim();
+        let reply = texts.last().map(String::as_str).unwrap_or_default().trim();
         if reply.is_empty() {
             return ToolOutcome::json(json!({"status": "ok", "runId": run, key: session, "reply": null}));
         }

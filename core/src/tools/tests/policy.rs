@@ -10,6 +10,9 @@ use super::{call, ended, names, owner, result, within};
 use crate::ids::AgentId;
 use crate::testing::World;
 
+/// `allow`, `deny`, a tool, whether another program brings it, and whether it is permitted.
+type Row = (&'static [&'static str], &'static [&'static str], &'static str, bool, bool);
+
 fn list(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
@@ -20,8 +23,7 @@ fn permits(allow: &[&str], deny: &[&str], name: &str, foreign: bool) -> bool {
 
 #[test]
 fn names_wildcards_and_groups_are_understood() {
-    // allow, deny, tool, of another program, permitted
-    let table: &[(&[&str], &[&str], &str, bool, bool)] = &[
+    let table: &[Row] = &[
         (&[], &[], "web_fetch", false, true),
         (&["web_fetch"], &[], "web_fetch", false, true),
         (&["WEB_Fetch "], &[], "web_fetch", false, true),

@@ -76,5 +76,5 @@ pub(super) fn outcome(fetching: &Fetching, now: Now, marker: &str) -> ToolOutcom
     if truncated {
         words.push_str(&format!("\n[cut: {most} of {length} characters are shown]"));
     }
-    ToolOutcome { text: words, images: Vec::new(), details: Some(details), is_error: failed }
+    ToolOutcome { details: Some(details), is_error: failed, ..ToolOutcome::text(words) }
 }
