@@ -131,7 +131,7 @@ impl ModelServer {
             "baseUrl": format!("http://{}/v1", self.address),
             "apiKey": key,
             "api": api,
-            "models": [{"id": "tide-1", "name": "Tide 1"}],
+            "models": [{"id": "tide-1", "name": "Tide 1", "input": ["text", "image"]}],
         })
     }
 
