@@ -123,7 +123,7 @@ impl Loaded {
             let profiles = provider.profiles.iter().map(|profile| profile.secret.expose());
             provider.api_key.as_ref().map(Secret::expose).into_iter().chain(profiles).chain(headers)
         });
-        let servers = self.draft.mcp.iter().flat_map(|server| server.secrets());
+        let servers = self.draft.mcp.iter().flat_map(crate::mcp::settings::McpServerSettings::secrets);
         own.into_iter().chain(providers).chain(servers)
     }
 }
