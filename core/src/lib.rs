@@ -66,8 +66,8 @@ pub mod usage;
 pub use entropy::{Entropy, Seed, hex};
 pub use gateway::Gateway;
 pub use ids::{
-    AgentId, ConnId, DeviceId, FetchId, HttpId, ProcessId, QueryId, RunId, SessionId, SessionKey, Ticket,
-    TxId,
+    AgentId, CallId, ConnId, DeviceId, FetchId, HttpId, ProcessId, QueryId, RunId, SessionId, SessionKey,
+    Ticket, TxId,
 };
 pub use joined::{Input, Joined, Output};
 pub use switchboard::Switchboard;

@@ -114,7 +114,7 @@ limits! {
         "Messages that wait for a busy session are answered once it is idle and they have been quiet this long.";
     QUEUE_CAP: "queue" = 20, "messages", Some("messages.queue.cap"),
         "One more message for a busy session: `messages.queue.drop` says which one has no turn of its own.";
-    SUBAGENTS_ACTIVE: "subagent-runs" = 8, "runs", None,
+    SUBAGENTS_ACTIVE: "subagent-runs" = 8, "runs", Some("agents.defaults.subagents.maxConcurrent"),
         "Another run that a tool has started waits for its turn.";
     SHUTDOWN_DRAIN_MS: "shutdown-drain" = 30_000, "ms", Some("gateway.shutdown.drainMs"),
         "A run that is still under way this long after the gateway was asked to stop is aborted with `restart`.";

@@ -174,6 +174,8 @@ pub struct AgentSettings {
     pub timeout: Duration,
     /// How many runs go at once.
     pub max_concurrent: usize,
+    /// How many runs that tools have started go at once.
+    pub max_subagents: usize,
     /// `agents.defaults.models`: the references that are allowed, with their aliases; empty allows all.
     pub allowed_models: Vec<(ModelRef, Option<String>)>,
     /// `agents.defaults.models.<ref>.thinkingDefault`.
@@ -409,6 +411,7 @@ impl Default for AgentSettings {
             verbose_default: None,
             timeout: limits::millis(limits::RUN_MS),
             max_concurrent: limits::length(limits::RUNS_ACTIVE),
+            max_subagents: limits::length(limits::SUBAGENTS_ACTIVE),
             allowed_models: Vec::new(),
             model_thinking: Vec::new(),
             context_tokens: None,

@@ -190,6 +190,21 @@ impl Shelf {
     }
 }
 
+/// What a model was asked without what the gateway puts around the user's words (spec 02 §6.5).
+pub(crate) fn undressed(messages: &Value) -> Value {
+    let mut messages = messages.clone();
+    for message in messages.as_array_mut().into_iter().flatten() {
+        let Some(text) = message["content"].as_str() else { continue };
+        let lines = text.split('\n').filter(|line| !line.starts_with("[message_id: "));
+        let bare = |line: &str| match line.strip_prefix("[Fri 2026-01-30 10:00 UTC] ") {
+            Some(rest) => rest.to_owned(),
+            None => line.to_owned(),
+        };
+        message["content"] = lines.map(bare).collect::<Vec<_>>().join("\n").into();
+    }
+    messages
+}
+
 /// A gateway and everything around it.
 pub(crate) struct World {
     pub(crate) gateway: Gateway,

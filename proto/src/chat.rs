@@ -37,6 +37,9 @@ pub struct ChatSendParams {
     pub timeout_ms: Option<Count>,
     /// Becomes the run's id.
     pub idempotency_key: Text,
+    /// v4: what the message does while its session is busy: `steer`, `followup`, `collect` or `interrupt`.
+    #[serde(default)]
+    pub queue_mode: Option<String>,
     /// v4: the agent of a key that names none.
     #[serde(default)]
     pub agent_id: Option<Text>,

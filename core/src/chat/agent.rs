@@ -55,6 +55,7 @@ pub(crate) fn agent(gateway: &mut Gateway, call: Call<AgentParams>) -> Answer<()
         thinking: thinking(params)?,
         system: filled(params.extra_system_prompt.as_ref()).map(str::to_owned),
         model: model(gateway, params)?,
+        lane: filled(params.lane.as_ref()).map(str::to_owned),
         ..Ask::words(
             params.message.as_str(),
             timeout(params.timeout.map(Count::get), Duration::from_secs(1), gateway.settings.agents.timeout),

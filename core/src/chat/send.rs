@@ -34,6 +34,8 @@ pub(crate) struct SendWords {
     pub(crate) interrupts: bool,
     /// The words are words, even if they look like a command.
     pub(crate) is_plain: bool,
+    /// What they do while the session is busy; the session's rule when `None`.
+    pub(crate) queue: Option<QueueMode>,
 }
 
 /// `chat.send`: stores the user's words, then acknowledges; the answer streams as events.
@@ -55,9 +57,18 @@ pub(crate) fn send(gateway: &mut Gateway, call: Call<ChatSendParams>) -> Answer<
         run: RunId::new(params.idempotency_key.as_str()),
         interrupts: false,
         is_plain: params.suppress_command_interpretation == Some(true),
+        queue: params.queue_mode.as_deref().map(queue_mode).transpose()?,
     };
     start(gateway, &principal, &ticket, Asker::Call(ticket.clone()), digest, words)?;
     Ok(Reply::Later)
+}
+
+fn queue_mode(word: &str) -> Result<QueueMode, ErrorShape> {
+    QueueMode::parse(word).ok_or_else(|| {
+        ErrorShape::invalid(
+            "invalid chat.send params: at /queueMode: must be steer, followup, collect or interrupt",
+        )
+    })
 }
 
 /// Whether the caller may send words into a session.
@@ -103,6 +114,7 @@ pub(crate) fn start(
     let ask = Ask {
         images,
         thinking: thinking.and_then(levels::thinking).map(str::to_owned),
+        queue: words.queue,
         ..Ask::words(words.message, timeout(words.timeout_ms, Duration::from_millis(1), default))
     };
     let admission = Admission {
@@ -147,7 +159,7 @@ fn say(
 ) -> Result<(), ErrorShape> {
     let Turn { text, thinking, model, levels, queue } = turn;
     let ask = &mut admission.ask;
-    (ask.text, ask.model, ask.levels, ask.queue) = (text, model, levels, queue);
+    (ask.text, ask.model, ask.levels, ask.queue) = (text, model, levels, queue.or(ask.queue));
     ask.thinking = thinking.or(ask.thinking.take());
     match steered_by {
         Some(ticket) => after::steer(gateway, admission, ticket),

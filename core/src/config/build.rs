@@ -102,6 +102,7 @@ pub(super) fn agents(root: &Node, check: &mut Check<'_>) -> AgentSettings {
         verbose_default: text(defaults, "verboseDefault"),
         timeout: count(defaults, "timeoutSeconds").map_or(plain.timeout, Duration::from_secs),
         max_concurrent: count(defaults, "maxConcurrent").map_or(plain.max_concurrent, length),
+        max_subagents: count(defaults, "subagents.maxConcurrent").map_or(plain.max_subagents, length),
         allowed_models: allowed(defaults, check),
         model_thinking: model_thinking(defaults),
         context_tokens: count(defaults, "contextTokens"),

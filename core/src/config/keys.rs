@@ -489,6 +489,8 @@ keys! {
         "How many redirects are followed.";
     "tools.web.fetch.userAgent" Kind::Text, None,
         "The user agent that pages see.";
+    "agents.defaults.subagents.maxConcurrent" Kind::Count(1, 100), Some("8"),
+        "How many runs that tools have started go at once.";
     "agents.defaults.subagents.maxSpawnDepth" Kind::Count(1, 5), Some("1"),
         "How deep sub-agents nest: with 1 a sub-agent starts none.";
     "agents.defaults.subagents.maxChildrenPerAgent" Kind::Count(1, 20), Some("5"),
@@ -684,7 +686,6 @@ pub(super) const FOREIGN: &[&str] = &[
     "agents.defaults.sandbox",
     "agents.defaults.skipBootstrap",
     "agents.defaults.subagents.archiveAfterMinutes",
-    "agents.defaults.subagents.maxConcurrent",
     "agents.defaults.subagents.thinking",
     "agents.defaults.timeFormat",
     "agents.defaults.typingIntervalSeconds",

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::request::{Message, ModelRequest};
 use super::{ModelEvent, StopReason, Usage};
+use crate::sessions::sanitise;
 
 /// The pace: one word at a time.
 const PACE: Duration = Duration::from_millis(40);
@@ -25,6 +26,9 @@ impl Echo {
     pub(crate) fn new(now: Duration, request: &ModelRequest) -> Self {
         let last = request.messages.last();
         let text = last.map(Message::text).unwrap_or_default();
+        // What the gateway has put around the words is not the user's.
+        let words: Vec<_> = text.split("\n\n").map(sanitise::user_text).collect();
+        let text = words.join("\n\n").trim_end_matches('\n').to_owned();
         let images = last.map_or(0, |message| message.images().count());
         let text = match (text.is_empty(), images) {
             (false, _) | (true, 0) => text,

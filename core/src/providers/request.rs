@@ -129,6 +129,7 @@ impl Message {
     }
 
     /// Words of the assistant.
+    #[cfg(test)]
     pub(crate) fn assistant(text: impl Into<String>) -> Self {
         Self { role: Role::Assistant, blocks: vec![Block::Text(text.into())] }
     }

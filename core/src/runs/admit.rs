@@ -86,7 +86,7 @@ impl Gateway {
         let Admission { run, key, agent, family, owner, asker, ask, edit, .. } = admission;
         let now = self.now;
         let created = self.sessions.ensure(now, &mut self.entropy, &key);
-        let line = self.users_line(&run, &key, &ask, edit);
+        let line = self.users_line(&run, &key, &ask, family, edit);
         let Some((session, seq)) =
             self.sessions.get(&key).map(|session| (session.id.clone(), session.last_seq))
         else {
@@ -150,6 +150,7 @@ impl Gateway {
         run: &RunId,
         key: &SessionKey,
         ask: &Ask,
+        family: Family,
         edit: Box<dyn FnOnce(&mut SessionEntry) + Send>,
     ) -> Option<TranscriptEntry> {
         let now = self.now;
@@ -157,7 +158,7 @@ impl Gateway {
             self.sessions.edit_quietly(key, edit);
             return None;
         }
-        let message = record::user(run, ask, now.wall);
+        let message = record::user(run, ask, now.wall, family == Family::Inner);
         let line = self.sessions.append(now, &mut self.entropy, key, message, Some(run.clone()));
         let words = (!ask.internal).then(|| ask.text.clone());
         self.sessions.edit(now, key, |entry| {

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::chat::envelope::decorate;
 use crate::ids::RunId;
 use crate::providers::request::{Block, Image, Message, Role, Thinking, ToolCall, ToolResult};
 use crate::sessions::sanitise;
+use crate::sessions::sanitise::INTERNAL;
 use crate::store::TranscriptEntry;
 
 use super::COMPACTION;
 use super::compact::summary_message;
-use super::record::STEERED;
+use super::record::{BARE, STEERED};
 
 /// What a call whose result is not in the transcript is answered with: providers refuse calls without results.
 const NO_RESULT: &str = "The result of this call was not kept.";
@@ -21,13 +23,16 @@ const NO_RESULT: &str = "The result of this call was not kept.";
 /// Words that were sent while an answer was under way stand before that answer in the transcript; here each
 /// answer follows the words that it answers, and words that came in during an answer follow it. Every call of a
 /// tool is followed by its result.
-pub(super) fn history(entries: &[TranscriptEntry], later: impl Fn(&RunId) -> bool) -> Vec<Line> {
+pub(super) fn history(entries: &[TranscriptEntry], offset: i32, later: impl Fn(&RunId) -> bool) -> Vec<Line> {
     let mut messages = Vec::new();
     let mut unanswered: Vec<(Option<&RunId>, Line)> = Vec::new();
     let (summary, entries) = since_summary(entries);
     for entry in entries.iter().filter(|entry| !entry.run.as_ref().is_some_and(&later)) {
         let value = entry.message.to_value();
-        let Some(message) = read(&value) else { continue };
+        let Some(mut message) = read(&value) else { continue };
+        if is_users(&value) {
+            dress(&mut message, &value, entry, offset);
+        }
         let message = Line { message, entry: Some(entry.id.clone()) };
         if is_users(&value) {
             unanswered.push((entry.run.as_ref(), message));
@@ -114,6 +119,17 @@ fn result_of(call: &ToolCall, results: &mut BTreeMap<String, ToolResult>) -> Blo
         images: Vec::new(),
         is_error: true,
     }))
+}
+
+/// Words stand in later prompts as they stood in their own, so that providers find what they have cached.
+fn dress(message: &mut Message, value: &Value, entry: &TranscriptEntry, offset: i32) {
+    let Some(run) = &entry.run else { return };
+    if [BARE, INTERNAL].iter().any(|mark| value.get(mark).is_some()) {
+        return;
+    }
+    let words = decorate(&message.text(), entry.at, offset, run);
+    message.blocks.retain(|block| !matches!(block, Block::Text(_)));
+    message.blocks.insert(0, Block::Text(words));
 }
 
 fn is_results(message: &Message) -> bool {
@@ -240,12 +256,14 @@ mod tests {
             parent: None,
             at: seq,
             run: (!run.is_empty()).then(|| RunId::new(run)),
-            message: Json::of(&json!({"role": role, "content": [{"type": "text", "text": text}]})),
+            message: Json::of(
+                &json!({"role": role, "content": [{"type": "text", "text": text}], "__bare": true}),
+            ),
         }
     }
 
     fn texts(entries: &[TranscriptEntry], later: &[&str]) -> Vec<String> {
-        history(entries, |run| later.contains(&run.as_str()))
+        history(entries, 0, |run| later.contains(&run.as_str()))
             .into_iter()
             .map(|line| line.message.text())
             .collect()
@@ -285,8 +303,8 @@ mod tests {
         assert_eq!(texts(&entries, &[]), ["greeting", "u2"]);
     }
 
-    fn line(seq: u64, run: &str, message: serde_json::Value) -> TranscriptEntry {
-        TranscriptEntry { message: Json::of(&message), ..entry(seq, run, "user", "") }
+    fn line(seq: u64, run: &str, message: &Value) -> TranscriptEntry {
+        TranscriptEntry { message: Json::of(message), ..entry(seq, run, "user", "") }
     }
 
     /// In short: who says what, calls as `!id`, results as `=id`.
@@ -305,12 +323,12 @@ mod tests {
         let calls = ids.iter().map(|id| json!({"type": "toolCall", "id": id, "name": "t", "arguments": {}}));
         let content: Vec<_> =
             [json!({"type": "thinking", "thinking": "hm"})].into_iter().chain(calls).collect();
-        line(seq, "1", json!({"role": "assistant", "content": content}))
+        line(seq, "1", &json!({"role": "assistant", "content": content}))
     }
 
     fn resulting(seq: u64, id: &str) -> TranscriptEntry {
         let content = json!([{"type": "text", "text": "found"}]);
-        line(seq, "1", json!({"role": "toolResult", "toolCallId": id, "toolName": "t", "content": content}))
+        line(seq, "1", &json!({"role": "toolResult", "toolCallId": id, "toolName": "t", "content": content}))
     }
 
     #[test]
@@ -323,7 +341,7 @@ mod tests {
             entry(5, "1", "assistant", "done"),
         ];
         let expected = ["u1", "(hm) !a {} !b {}", "=a found =b found", "done"];
-        assert_eq!(brief(&history(&entries, |_| false)), expected);
+        assert_eq!(brief(&history(&entries, 0, |_| false)), expected);
     }
 
     #[test]
@@ -331,7 +349,7 @@ mod tests {
         let entries =
             [entry(1, "1", "user", "u1"), calling(2, &["a"]), resulting(3, "z"), entry(4, "2", "user", "u2")];
         let expected = ["u1", "(hm) !a {}", "=a The result of this call was not kept.", "u2"];
-        assert_eq!(brief(&history(&entries, |_| false)), expected);
+        assert_eq!(brief(&history(&entries, 0, |_| false)), expected);
     }
 
     #[test]
@@ -342,9 +360,9 @@ mod tests {
             entry(2, "2", "user", "u2"),
             calling(3, &["a"]),
             resulting(4, "a"),
-            line(5, "1", answer),
+            line(5, "1", &answer),
         ];
-        assert_eq!(brief(&history(&entries, |_| false)), ["u1", "(hm) !a {}", "=a found", "u2", "after"]);
+        assert_eq!(brief(&history(&entries, 0, |_| false)), ["u1", "(hm) !a {}", "=a found", "u2", "after"]);
     }
 
     #[test]
@@ -355,12 +373,20 @@ mod tests {
             entry(2, "1", "assistant", "a1"),
             entry(3, "2", "user", "u2"),
             entry(4, "2", "assistant", "a2"),
-            line(5, "c", summary),
+            line(5, "c", &summary),
             entry(6, "3", "user", "u3"),
         ];
-        let lines = history(&entries, |_| false);
+        let lines = history(&entries, 0, |_| false);
         assert_eq!(brief(&lines), ["[Summary of the conversation so far]\nsum", "u2", "a2", "u3"]);
         assert_eq!(lines[1].entry.as_deref(), Some("00000003"));
+    }
+
+    #[test]
+    fn words_stand_in_later_prompts_as_in_their_own() {
+        let said = json!({"role": "user", "content": "tide?"});
+        let entries = [TranscriptEntry { at: 1_769_767_261_999, ..line(1, "1", &said) }];
+        let lines = history(&entries, 3_600, |_| false);
+        assert_eq!(brief(&lines), ["[Fri 2026-01-30 11:01 GMT+1] tide?\n[message_id: 1]"]);
     }
 
     #[test]

@@ -33,6 +33,8 @@ mod turn;
 mod waiting;
 
 #[cfg(test)]
+mod loop_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,7 +55,7 @@ pub(crate) use admit::Admission;
 pub(crate) use compact::ROLE as COMPACTION;
 pub(crate) use context::stamp;
 pub(crate) use memory::{Ended, Wait, timed_out};
-pub(crate) use record::STEERED;
+pub(crate) use record::{BARE, STEERED};
 pub(crate) use result::{RunFailure, RunResult};
 
 use compact::Compacting;
@@ -324,10 +326,7 @@ impl Runs {
     pub(crate) fn new(settings: &AgentSettings) -> Self {
         Self {
             open: BTreeMap::new(),
-            lanes: Lanes::new(Widths {
-                main: settings.max_concurrent,
-                subagent: limits::length(limits::SUBAGENTS_ACTIVE),
-            }),
+            lanes: Lanes::new(Widths { main: settings.max_concurrent, subagent: settings.max_subagents }),
             active: BTreeSet::new(),
             memory: Memory::default(),
             waits: Waits::default(),

@@ -1,5 +1,6 @@
 //! What a message does while its session is busy (spec 02 §10.2, §10.3).
 
+use crate::chat::envelope::decorate;
 use crate::gateway::Gateway;
 use crate::ids::{RunId, SessionKey};
 use crate::providers::request::{Block, Message, Role};
@@ -32,7 +33,9 @@ impl Gateway {
                 return;
             }
         }
-        let quiet_at = self.now.mono + rule.debounce;
+        // Nobody waits for more words after those that interrupt.
+        let waits = rule.mode != QueueMode::Interrupt;
+        let quiet_at = if waits { self.now.mono + rule.debounce } else { self.now.mono };
         self.runs.lanes.enter(&key, id.clone(), kind, lane, quiet_at);
         if matches!(kind, Kind::Steers | Kind::Backlog)
             && let Some(turn) = self.turn_of(&key)
@@ -78,18 +81,19 @@ impl Gateway {
 
     /// The run whose turn it is in a session.
     fn turn_of(&self, key: &SessionKey) -> Option<RunId> {
-        let runs = self.sessions.active_runs(key);
-        runs.filter(|id| self.runs.active.contains(*id)).next().cloned()
+        self.sessions.active_runs(key).find(|id| self.runs.active.contains(*id)).cloned()
     }
 
     /// The running turn takes in the words that steer it. Their runs end with an empty final: this turn answers.
     pub(super) fn take_in_steering(&mut self, id: &RunId) {
         let Some(key) = self.runs.open.get(id).map(|run| run.key.clone()) else { return };
+        let offset = self.settings.facts.utc_offset_secs;
         let mut closed = Vec::new();
         let mut ops = Vec::new();
         for (steering, kind) in self.runs.lanes.steering(&key) {
             let Some(run) = self.runs.open.get_mut(&steering) else { continue };
-            let words = (!run.ask.text.is_empty()).then(|| Block::Text(run.ask.text.clone()));
+            let words = decorate(&run.ask.text, run.admitted.wall, offset, &steering);
+            let words = Some(Block::Text(words));
             let images = run.ask.images.iter().cloned().map(Block::Image);
             let message = Message { role: Role::User, blocks: words.into_iter().chain(images).collect() };
             if kind == Kind::Steers {

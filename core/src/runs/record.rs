@@ -13,7 +13,7 @@ use super::saying::Saying;
 use super::{Ask, Run};
 
 /// The user's words. `idempotencyKey` is how clients know their own message again (spec 06 §5.2).
-pub(super) fn user(run: &RunId, ask: &Ask, at: u64) -> Json {
+pub(super) fn user(run: &RunId, ask: &Ask, at: u64, bare: bool) -> Json {
     let mut content: Vec<Value> = Vec::with_capacity(1 + ask.images.len());
     if !ask.text.is_empty() {
         content.push(json!({"type": "text", "text": ask.text}));
@@ -23,6 +23,9 @@ pub(super) fn user(run: &RunId, ask: &Ask, at: u64) -> Json {
     let mut message = json!({"role": "user", "content": content, "timestamp": at, "idempotencyKey": key});
     if ask.internal {
         message[INTERNAL] = true.into();
+    }
+    if bare {
+        message[BARE] = true.into();
     }
     Json::of(&message)
 }
@@ -71,6 +74,9 @@ pub(super) fn assistant(
     }
     message
 }
+
+/// The member of words that the model gets as they are. Clients never see it.
+pub(crate) const BARE: &str = "__bare";
 
 /// The member of an answer that names the runs whose words came in while it was made. Clients never see it.
 pub(crate) const STEERED: &str = "__steered";

@@ -42,7 +42,7 @@ impl Gateway {
         }
         self.hang_up(id);
         self.keep_answer(id, usage);
-        self.call_tools(id, calls);
+        self.call_tools(id, &calls);
     }
 
     /// Writes an answer that is not the run's last, and begins the next message.
@@ -82,9 +82,9 @@ impl Gateway {
     }
 
     /// Calls the tools. What cannot be called is answered at once, so that the model can do better.
-    fn call_tools(&mut self, id: &RunId, calls: Vec<ToolCall>) {
+    fn call_tools(&mut self, id: &RunId, calls: &[ToolCall]) {
         let Some(run) = self.runs.open.get_mut(id) else { return };
-        run.stage = Stage::Calling(Round::of(calls.clone()));
+        run.stage = Stage::Calling(Round::of(calls.to_vec()));
         for (place, call) in calls.iter().enumerate() {
             let arguments = read(&call.arguments);
             let shown = arguments.clone().unwrap_or_default();

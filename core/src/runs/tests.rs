@@ -9,7 +9,7 @@ use crate::fetch::{FetchError, FetchEvent};
 use crate::gateway::Input;
 use crate::ids::{ConnId, SessionKey};
 use crate::store::StoreError;
-use crate::testing::{DAWN, Told, World};
+use crate::testing::{DAWN, Told, World, undressed};
 
 const MAIN: &str = "agent:main:main";
 
@@ -144,7 +144,7 @@ fn the_model_gets_the_conversation_and_its_usage_is_kept() {
         {"role": "assistant", "content": "two"},
         {"role": "user", "content": "System: [2026-01-30 10:00:00 UTC] the door is open\n\nthree"},
     ]);
-    assert_eq!(body["messages"], expected);
+    assert_eq!(undressed(&body["messages"]), expected);
     assert_eq!(
         world.shelf.messages(MAIN)[2]["content"][0]["text"],
         "three",
@@ -342,7 +342,7 @@ fn messages_that_wait_are_answered_together_under_the_newest_name() {
         {"role": "assistant", "content": "first"},
         {"role": "user", "content": "two\n\nthree"},
     ]);
-    assert_eq!(body["messages"], expected);
+    assert_eq!(undressed(&body["messages"]), expected);
     world.answer("second");
     assert_eq!(text_of(&world.terminal("r3", Protocol::V4).unwrap()), "second");
     assert_eq!(world.ask(client, "chat.send", send("r2", "two"))["status"], "ok");
@@ -508,7 +508,7 @@ fn a_crash_leaves_a_mark_and_an_answer_for_the_repeat() {
     world.call(client, "chat.send", send("r3", "three"));
     let (_, body) = world.fetch();
     let prompt = body["messages"][0]["content"].as_str().unwrap();
-    assert!(prompt.contains("cut short") && prompt.ends_with("three"), "{prompt}");
+    assert!(prompt.contains("cut short") && prompt.contains("] three\n"), "{prompt}");
 }
 
 #[test]
@@ -606,7 +606,7 @@ fn a_conversation_that_outgrows_the_window_is_summed_up_before_the_model_is_aske
     let messages = body["messages"].as_array().unwrap();
     let first = messages[0]["content"].as_str().unwrap();
     assert!(first.starts_with("[Summary of the conversation so far]\nthey said a and b"), "{first}");
-    assert!(messages.last().unwrap()["content"].as_str().unwrap().ends_with("ccc"));
+    assert!(messages.last().unwrap()["content"].as_str().unwrap().contains("ccc\n[message_id: r]"));
     world.answer("done");
     assert_eq!(text_of(&world.terminal("r", Protocol::V4).unwrap()), "done");
     let phases: Vec<Value> = world

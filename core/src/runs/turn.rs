@@ -2,6 +2,7 @@
 
 use telson_proto::{ErrorShape, Json};
 
+use crate::chat::envelope::decorate;
 use crate::gateway::{Fetcher, Gateway};
 use crate::ids::RunId;
 use crate::limits;
@@ -39,12 +40,13 @@ impl Gateway {
         let Turn { key, mut runs } = turn;
         let Some(id) = runs.pop() else { return };
         let earlier = runs;
+        let offset = self.settings.facts.utc_offset_secs;
         let mut texts = Vec::new();
         let mut images = Vec::new();
         for id in &earlier {
             let Some(run) = self.runs.open.get_mut(id) else { continue };
             run.stage = Stage::Settling;
-            texts.push(std::mem::take(&mut run.ask.text));
+            texts.push(run.take_words(offset));
             images.append(&mut run.ask.images);
         }
         let Some(run) = self.runs.open.get_mut(&id) else {
@@ -52,7 +54,7 @@ impl Gateway {
             return;
         };
         run.stage = Stage::Loading;
-        texts.push(std::mem::take(&mut run.ask.text));
+        texts.push(run.take_words(offset));
         images.append(&mut run.ask.images);
         texts.retain(|text| !text.is_empty());
         run.ask.text = texts.join("\n\n");
@@ -119,7 +121,8 @@ impl Gateway {
         // Words of runs that have not had their turn belong to a later prompt.
         let ours = |run: &RunId| run == id || self.runs.open.get(run).is_some_and(|run| !run.has_begun());
         let collected = self.runs.open.get(id).map(|run| run.collected.clone()).unwrap_or_default();
-        let history = context::history(&entries, |run| ours(run) || collected.contains(run));
+        let offset = self.settings.facts.utc_offset_secs;
+        let history = context::history(&entries, offset, |run| ours(run) || collected.contains(run));
         self.prepare(id, history);
         let Some(run) = self.runs.open.get_mut(id) else { return };
         if run.ask.purpose == Purpose::Compact {
@@ -183,8 +186,8 @@ impl Gateway {
         let request = ModelRequest {
             system: run.talk.system.clone(),
             messages: run.talk.messages.clone(),
-            tools: if may_call { run.talk.tools.clone() } else { Vec::new() },
-            tool_choice: if may_call { run.ask.tool_choice.clone() } else { ToolChoice::Auto },
+            tools: run.talk.tools.clone(),
+            tool_choice: if may_call { run.ask.tool_choice.clone() } else { ToolChoice::None },
             thinking,
             max_tokens: run.ask.max_tokens,
             sampling: run.ask.sampling.clone(),
@@ -261,6 +264,22 @@ impl Gateway {
         let text = (!words.is_empty()).then_some(Block::Text(words));
         let images = run.ask.images.iter().cloned().map(Block::Image);
         Message { role: Role::User, blocks: text.into_iter().chain(images).collect() }
+    }
+}
+
+impl Run {
+    /// The words of a run that has its turn, as the model gets them (spec 02 §6.5).
+    fn take_words(&mut self, offset: i32) -> String {
+        let words = std::mem::take(&mut self.ask.text);
+        if !self.is_dressed() || (words.is_empty() && self.ask.images.is_empty()) {
+            return words;
+        }
+        decorate(&words, self.admitted.wall, offset, &self.id)
+    }
+
+    /// Whether the model is told when the words were said. Programs and tools say what they mean to say.
+    pub(super) fn is_dressed(&self) -> bool {
+        self.family != Family::Inner && !self.ask.internal
     }
 }
 

@@ -378,6 +378,7 @@ impl Gateway {
             run: run.clone(),
             interrupts: false,
             is_plain: false,
+            queue: None,
         };
         let digest = making.digest.clone();
         let begun = chat::start(self, &making.principal, &making.ticket, Asker::Nobody, digest, words);

@@ -60,6 +60,7 @@ pub(crate) fn recover(gateway: &mut Gateway, call: Call<RecoverParams>) -> Answe
             run: run.clone(),
             interrupts: false,
             is_plain: true,
+            queue: None,
         };
         chat::start(gateway, &principal, &ticket, Asker::Nobody, digest, words)
     } else {

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use serde_json::Value;
 use telson_proto::Protocol;
 
-use crate::runs::{COMPACTION, STEERED};
+use crate::runs::{BARE, COMPACTION, STEERED};
 
 /// What stands in for a message that is too large for a page of history.
 pub const TOO_LARGE: &str = "[chat.history omitted: message too large]";
@@ -69,6 +69,7 @@ pub fn message(message: &mut Value, protocol: Protocol, max_chars: Option<usize>
     let role = message.get("role").and_then(Value::as_str).unwrap_or_default().to_owned();
     if let Some(members) = message.as_object_mut() {
         members.remove(STEERED);
+        members.remove(BARE);
     }
     match (role.as_str(), protocol) {
         // Protocol 3 ignores compaction; protocol 4 draws a line there.

@@ -58,6 +58,7 @@ fn say(gateway: &mut Gateway, call: Call<SendParams>, interrupts: bool) -> Answe
         run,
         interrupts,
         is_plain: false,
+        queue: None,
     };
     let asker = Asker::Call(ticket.clone());
     chat::start(gateway, &principal, &ticket, asker, digest, words)?;
