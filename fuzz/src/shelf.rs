@@ -53,9 +53,7 @@ impl Shelf {
             Query::Page(page) => {
                 Loaded::Page(page.of(self.transcripts.get(&page.session).map_or(&[], Vec::as_slice)))
             }
-            Query::Search(search) => {
-                Loaded::Hits(search.rank(self.transcripts.values().flatten().rev()))
-            }
+            Query::Search(search) => Loaded::Hits(search.rank(self.transcripts.values().flatten().rev())),
             Query::Usage(usage) => Loaded::Usage(usage.of(std::iter::empty())),
         }
     }

@@ -275,15 +275,8 @@ impl World {
 
 /// The model server of [`World::with_model`].
 fn provider() -> ProviderSettings {
-    let model = ModelSettings {
-        context_window: 8_192,
-        max_tokens: 1_024,
-        ..ModelSettings::new("m")
-    };
-    ProviderSettings {
-        models: vec![model],
-        ..ProviderSettings::new("lab", "http://192.0.2.1/v1")
-    }
+    let model = ModelSettings { context_window: 8_192, max_tokens: 1_024, ..ModelSettings::new("m") };
+    ProviderSettings { models: vec![model], ..ProviderSettings::new("lab", "http://192.0.2.1/v1") }
 }
 
 /// Checks a whole HTTP response.

@@ -73,7 +73,7 @@ fn a_stop_text_ends_the_run_before_it_is_answered(binary: Binary) {
         let queued = send(&mut client, "and the wind?", &format!("queued-{index}"));
         let answer = client.ask("chat.send", &message(word, &format!("stop-{index}")));
         let mut ended: Vec<&Value> = answer["runIds"].as_array().expect("runs").iter().collect();
-        ended.sort_by_key(|run| run.to_string());
+        ended.sort_by_key(std::string::ToString::to_string);
         assert_eq!((&answer["ok"], &answer["aborted"]), (&json!(true), &json!(true)), "{answer}");
         assert_eq!(ended, [&json!(queued), &json!(run)]);
         for run in [&run, &queued] {

@@ -2,7 +2,7 @@
 //! called, restarted when they fail.
 //!
 //! Each server is a machine of its own with its own failures; none can stop another or the gateway. The protocol
-//! ([`session`]) knows nothing of how messages travel: by the lines of a process, or by HTTP ([`link`]). Servers are
+//! (`session`) knows nothing of how messages travel: by the lines of a process, or by HTTP (`link`). Servers are
 //! started when the gateway begins to serve, because a run asks for its tools and cannot wait for them; a server that
 //! is not ready has no tools.
 //!

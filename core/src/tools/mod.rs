@@ -6,7 +6,7 @@
 //!
 //! A call ends with exactly one outcome, which goes to the run or to the HTTP request that made it, or it is
 //! given up by its caller and ends with none. Outcomes are delivered at the end of the input that made them, so
-//! never before [`Gateway::call_tool`] has returned.
+//! never before `Gateway::call_tool` has returned.
 
 mod access;
 mod arguments;
