@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
+use serde_json::json;
 use telson_core::auth::Secret;
 use telson_core::http::HttpRequest;
 use telson_core::peer::Peer;
@@ -22,7 +23,12 @@ struct Case {
 struct Asked {
     method: Word,
     path: Word,
+    query: Option<String>,
     authorization: Option<String>,
+    /// Whether the right token is given instead.
+    known: bool,
+    headers: Vec<(Header, String)>,
+    body: Body,
     host: Option<String>,
     origin: Option<String>,
     wants_websocket: bool,
@@ -45,8 +51,57 @@ impl Word {
     }
 }
 
+#[derive(Arbitrary, Debug)]
+enum Header {
+    Agent,
+    Session,
+    Model,
+    Accept,
+}
+
+impl Header {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Agent => "x-openclaw-agent-id",
+            Self::Session => "x-openclaw-session-key",
+            Self::Model => "x-openclaw-model",
+            Self::Accept => "accept",
+        }
+    }
+}
+
+/// Nonsense, or what is almost a question.
+#[derive(Arbitrary, Debug)]
+enum Body {
+    Bytes(Vec<u8>),
+    Chat { model: String, words: String, stream: bool, role: u8 },
+    Responses { input: String, stream: bool },
+    Tool { name: Word, words: String },
+}
+
+impl Body {
+    fn bytes(self) -> Vec<u8> {
+        let value = match self {
+            Self::Bytes(bytes) => return bytes,
+            Self::Chat { model, words, stream, role } => {
+                let role = ["user", "system", "assistant", "tool"][usize::from(role) % 4];
+                let model = if model.is_empty() { "openclaw".to_owned() } else { model };
+                json!({"model": model, "stream": stream, "messages": [{"role": role, "content": words}]})
+            }
+            Self::Responses { input, stream } => {
+                json!({"model": "openclaw", "stream": stream, "input": input})
+            }
+            Self::Tool { name, words } => {
+                json!({"tool": name.text(&TOOLS), "args": {"sessionKey": words}})
+            }
+        };
+        value.to_string().into_bytes()
+    }
+}
+
+const TOOLS: [&str; 4] = ["agents_list", "sessions_list", "session_status", "sessions_history"];
 const METHODS: [&str; 5] = ["GET", "HEAD", "POST", "OPTIONS", "get"];
-const PATHS: [&str; 10] = [
+const PATHS: [&str; 16] = [
     "/healthz",
     "/health",
     "/readyz",
@@ -57,6 +112,12 @@ const PATHS: [&str; 10] = [
     "//",
     "/healthz/",
     "/v1/models",
+    "/v1/models/openclaw",
+    "/v1/chat/completions",
+    "/v1/responses",
+    "/v1/embeddings",
+    "/tools/invoke",
+    "/sessions/main/history",
 ];
 
 fuzz_target!(|case: Case| {
@@ -83,16 +144,23 @@ fn ask(world: &mut World, serving: bool, asked: Asked) {
         peer,
         method: asked.method.text(&METHODS),
         path: asked.path.text(&PATHS),
-        authorization: asked.authorization,
-        query: None,
-        headers: Vec::new(),
+        authorization: if asked.known { Some(format!("Bearer {SECRET}")) } else { asked.authorization },
+        query: asked.query,
+        headers: asked.headers.into_iter().map(|(name, value)| (name.name().to_owned(), value)).collect(),
         content_length: None,
         wants_websocket: asked.wants_websocket,
     };
-    let response = world.ask(request.clone());
+    let known = asked.known;
+    let Some(response) = world.ask(request.clone(), asked.body.bytes()) else {
+        assert!(known, "strangers are answered at once: {request:?}");
+        return;
+    };
+    if known {
+        return;
+    }
     assert!(!response.body.contains(SECRET));
     let probe = PATHS[..6].contains(&request.path.as_str());
-    assert!(probe || response.status >= 400, "only the probes answer: {request:?}");
+    assert!(probe || response.status >= 400, "only the probes answer strangers: {request:?}");
     if !request.peer.is_direct_local() {
         for word in ["uptimeMs", "version", "failing", "pendingReason"] {
             assert!(!response.body.contains(word), "a stranger learns `{word}`: {request:?}");

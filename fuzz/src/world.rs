@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use telson_core::auth::Secret;
 use telson_core::fetch::{FetchError, FetchEvent};
-use telson_core::http::{HttpRequest, HttpResponse};
+use telson_core::http::{BodyError, HttpRequest, HttpResponse};
 use telson_core::peer::Peer;
 use telson_core::settings::{AuthMode, ModelRef, ModelSettings, ProviderSettings, Settings};
 use telson_core::{ConnId, HttpId, Input, Joined, Now, Output, Seed, gateway, switchboard};
@@ -16,6 +16,9 @@ use crate::SECRET;
 use crate::ledger::Ledger;
 use crate::shelf::Shelf;
 
+/// So many deadlines may pass before a client goes away.
+const PATIENCE: usize = 60;
+
 /// A gateway with its clients.
 pub struct World {
     machines: Joined,
@@ -23,7 +26,8 @@ pub struct World {
     shelf: Shelf,
     inputs: VecDeque<Input>,
     clients: BTreeMap<ConnId, Ledger>,
-    responses: BTreeMap<u64, HttpResponse>,
+    responses: BTreeMap<u64, Answered>,
+    bodies: BTreeMap<u64, Vec<u8>>,
     /// What the model server answers: status and body, in pieces.
     model: Option<(u16, Vec<Vec<u8>>)>,
     stopped: bool,
@@ -40,7 +44,9 @@ impl World {
 
     /// A gateway that was not told yet that it is up.
     pub fn starting(mode: AuthMode) -> Self {
-        Self::with_settings(Settings::plain(mode))
+        let mut settings = Settings::plain(mode);
+        (settings.api.chat.enabled, settings.api.responses.enabled) = (true, true);
+        Self::with_settings(settings)
     }
 
     /// A gateway in service whose model server answers with this status and body.
@@ -63,6 +69,7 @@ impl World {
             inputs: VecDeque::new(),
             clients: BTreeMap::new(),
             responses: BTreeMap::new(),
+            bodies: BTreeMap::new(),
             model: None,
             stopped: false,
             serial: 0,
@@ -87,12 +94,25 @@ impl World {
         self.tell(Input::Switchboard(switchboard::Input::Message { conn, text }));
     }
 
-    /// A plain HTTP request, and its answer.
-    pub fn ask(&mut self, request: HttpRequest) -> HttpResponse {
+    /// A plain HTTP request with this body, and its answer. `None` when there was none in a while: its client
+    /// went away then.
+    pub fn ask(&mut self, request: HttpRequest, body: Vec<u8>) -> Option<HttpResponse> {
         self.serial += 1;
         let id = HttpId(self.serial);
+        self.bodies.insert(id.0, body);
         self.tell(Input::Gateway(gateway::Input::Http { id, request }));
-        self.responses.remove(&id.0).expect("every HTTP request is answered at once")
+        for _ in 0..PATIENCE {
+            if let Some(Answered::Whole(response)) = self.responses.get(&id.0) {
+                let response = response.clone();
+                self.responses.remove(&id.0);
+                return Some(response);
+            }
+            self.pass();
+        }
+        self.responses.remove(&id.0);
+        self.tell(Input::Gateway(gateway::Input::HttpGone { id }));
+        assert!(!self.responses.contains_key(&id.0), "nothing is said to a client that is gone");
+        None
     }
 
     /// The hello of a connection that is in.
@@ -230,8 +250,38 @@ impl World {
             Out::Down(_) => panic!("messages between the machines stay between them"),
             Out::Respond { id, response } => {
                 check(&response);
-                assert!(self.responses.insert(id.0, response).is_none(), "one answer to one request");
+                let before = self.responses.insert(id.0, Answered::Whole(response));
+                assert!(before.is_none(), "one answer to one request");
                 return;
+            }
+            Out::ReadBody { id, limit } => {
+                let body = self.bodies.remove(&id.0).expect("a body is asked for once");
+                let body = if body.len() > limit { Err(BodyError::TooLarge) } else { Ok(body.into()) };
+                In::HttpBody { id, body }
+            }
+            Out::RespondHead { id, head } => {
+                check(&head);
+                assert!(head.body.is_empty(), "the head of a stream has no body");
+                let before = self.responses.insert(id.0, Answered::Stream(head));
+                assert!(before.is_none(), "one answer to one request");
+                return;
+            }
+            Out::RespondChunk { id, chunk } => {
+                let Some(Answered::Stream(head)) = self.responses.get_mut(&id.0) else {
+                    panic!("a piece without a head")
+                };
+                head.body.push_str(std::str::from_utf8(&chunk).expect("events are text"));
+                return;
+            }
+            Out::RespondEnd { id } => {
+                let Some(Answered::Stream(response)) = self.responses.remove(&id.0) else {
+                    panic!("an end without a head")
+                };
+                self.responses.insert(id.0, Answered::Whole(response));
+                return;
+            }
+            Out::Spawn { .. } | Out::WriteLine { .. } | Out::Kill { .. } => {
+                panic!("no program is configured")
             }
             Out::Fetch { id, .. } => {
                 let events = self.fetched();
@@ -271,6 +321,12 @@ impl World {
     fn client(&mut self, conn: ConnId) -> &mut Ledger {
         self.clients.get_mut(&conn).expect("the machine names connections that exist")
     }
+}
+
+/// How an HTTP request is answered so far.
+enum Answered {
+    Whole(HttpResponse),
+    Stream(HttpResponse),
 }
 
 /// The model server of [`World::with_model`].
