@@ -13,6 +13,7 @@ mod commands;
 mod connect;
 mod durable;
 mod http;
+mod import;
 mod life;
 mod limits;
 mod provider;

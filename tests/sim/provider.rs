@@ -10,11 +10,23 @@ use telson_core::fetch::{FetchError, FetchEvent, FetchRequest};
 
 use crate::dice::Dice;
 
+/// What a model may ask for, with the arguments: tools that work, one that leads nowhere, and nonsense.
+const TOOLS: [(&str, &str); 6] = [
+    ("agents_list", "{}"),
+    ("session_status", "{}"),
+    ("sessions_list", r#"{"limit": 3}"#),
+    ("web_fetch", r#"{"url": "http://127.0.0.1/secret"}"#),
+    ("no_such_tool", "{}"),
+    ("agents_list", "{half"),
+];
+
 /// How a model answers one request.
 #[derive(Clone, Debug)]
 pub(crate) enum Model {
     /// Says this text, word by word.
     Says { text: String, pace: Duration },
+    /// Says something and asks for tools; the next request brings their results.
+    Calls { text: String, tools: Vec<(&'static str, &'static str)> },
     /// Says the beginning of a text; then the connection breaks.
     BreaksOff { text: String },
     /// Ends the answer in the middle of a chunk's JSON, without `[DONE]`.
@@ -42,13 +54,16 @@ impl Model {
         let length = dice.between(1, 25);
         let text: Vec<&str> = (0..length).map(|_| *dice.pick(&words)).collect();
         let text = text.join(" ");
-        match dice.below(12) {
+        match dice.below(15) {
             0 => Self::BreaksOff { text },
             1 => Self::HalfJson { text },
             2 => Self::Refuses { status: 429, retry_after: Some(7), message: "slow down".to_owned() },
             3 => Self::refuses(500, "internal mistake"),
             4 => Self::Stalls,
             5 => Self::Unreachable,
+            6..=8 => {
+                Self::Calls { text, tools: (0..dice.between(1, 3)).map(|_| *dice.pick(&TOOLS)).collect() }
+            }
             _ => Self::Says { text, pace: dice.millis(0, 400) },
         }
     }
@@ -137,6 +152,13 @@ fn write(dice: &mut Dice, model: &Model, request: &FetchRequest) -> VecDeque<(Du
             speak(dice, &mut events, &sse(text, true), *pace);
             events.push_back((Duration::from_millis(1), FetchEvent::End));
         }
+        Model::Calls { text, tools } => {
+            events.push_back((head, ok));
+            let mut pieces = sse(text, false);
+            pieces.extend(calls(dice, tools));
+            speak(dice, &mut events, &pieces, Duration::from_millis(20));
+            events.push_back((Duration::from_millis(1), FetchEvent::End));
+        }
         Model::BreaksOff { text } => {
             events.push_back((head, ok));
             speak(dice, &mut events, &sse(text, false), Duration::from_millis(30));
@@ -180,6 +202,24 @@ fn sse(text: &str, whole: bool) -> Vec<String> {
         pieces.push(format!("data: {stop}\n\n"));
         pieces.push("data: [DONE]\n\n".to_owned());
     }
+    pieces
+}
+
+/// The server-sent events that ask for tools, the arguments in two pieces.
+fn calls(dice: &mut Dice, tools: &[(&str, &str)]) -> Vec<String> {
+    let mut pieces = Vec::new();
+    for (index, (name, arguments)) in tools.iter().enumerate() {
+        let id = format!("call-{}-{index}", dice.below(1_000_000));
+        let (first, second) = arguments.split_at(arguments.len() / 2);
+        let begin = json!({"index": index, "id": id, "type": "function", "function": {"name": name, "arguments": first}});
+        let rest = json!({"index": index, "function": {"arguments": second}});
+        for call in [begin, rest] {
+            pieces.push(json!({"choices": [{"index": 0, "delta": {"tool_calls": [call]}}]}));
+        }
+    }
+    pieces.push(json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]}));
+    let mut pieces: Vec<String> = pieces.iter().map(|chunk| format!("data: {chunk}\n\n")).collect();
+    pieces.push("data: [DONE]\n\n".to_owned());
     pieces
 }
 

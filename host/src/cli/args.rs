@@ -55,6 +55,8 @@ pub(crate) enum Command {
     },
     /// What the models used and cost, by day
     Usage(Usage),
+    /// Take over the conversations of an older gateway, while none runs on this state directory
+    Import(Import),
     /// The token that clients present
     Token {
         #[command(subcommand)]
@@ -208,6 +210,14 @@ pub(crate) struct Chat {
 }
 
 /// `sessions` alone is `sessions list`.
+/// Where an older gateway has its conversations.
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// Its state directory, such as ~/.openclaw
+    #[arg(long, value_name = "DIR")]
+    pub(crate) from: PathBuf,
+}
+
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Sessions {

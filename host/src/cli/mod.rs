@@ -11,6 +11,7 @@ mod client;
 mod configure;
 mod error;
 mod exit;
+mod import;
 mod models;
 mod serve;
 mod sessions;
@@ -106,6 +107,7 @@ async fn dispatch<R: Runtime>(
             models::test(&runtime, &places, &args, output).await
         }
         Command::Usage(args) => usage::run(&runtime, &places, &args, output).await,
+        Command::Import(args) => import::run(&runtime, &places, &args, output).await,
         Command::Token { command: Token::Show } => show::token(&places, output),
         Command::Devices { command: Devices::List(args) } => {
             show::devices(&runtime, &places, &args, output).await
