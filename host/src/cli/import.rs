@@ -5,12 +5,11 @@ use telson_core::config::Failure;
 
 use crate::config::Places;
 use crate::runtime::Runtime;
-use crate::state::{Holder, Lock};
+use crate::state::{Holder, LOCK_PATIENCE, Lock};
 use crate::store::import::{Imported, TransferError, import};
 
 use super::args::Import;
 use super::error::CliError;
-use super::serve::LOCK_PATIENCE;
 use super::term::Output;
 
 /// As many reasons are told one by one.
