@@ -69,6 +69,7 @@ fn accepted(text: &str, loaded: &Loaded, own: bool) {
 
 fn facts() -> Facts {
     Facts {
+        utc_offset_secs: 0,
         version: "0".to_owned(),
         host: "gateway".to_owned(),
         ip: None,

@@ -4,8 +4,9 @@ use std::net::Ipv4Addr;
 
 use super::access;
 use super::failure::Failure;
+use super::foreign::FOREIGN;
 use super::issue::{Issue, Place, Warning};
-use super::keys::{FOREIGN, KEYS, Key, Kind, Step, steps};
+use super::keys::{KEYS, Key, Kind, Step, steps};
 use super::nearest;
 use super::tree::{Member, Node, Value};
 use crate::settings::ModelRef;

@@ -22,6 +22,7 @@ mod build;
 mod check;
 mod env;
 mod failure;
+mod foreign;
 mod issue;
 mod keys;
 mod logging;

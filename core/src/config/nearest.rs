@@ -1,7 +1,8 @@
 //! What the operator probably meant.
 
 use super::check::Path;
-use super::keys::{FOREIGN, KEYS, Step, steps};
+use super::foreign::FOREIGN;
+use super::keys::{KEYS, Step, steps};
 
 /// Two words are alike from here on; 1 is the same word.
 const ALIKE: f64 = 0.65;

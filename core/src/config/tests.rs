@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::keys::{FOREIGN, Step};
+use super::foreign::FOREIGN;
+use super::keys::Step;
 use super::*;
 use crate::limits::LIMITS;
 
