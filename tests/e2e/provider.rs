@@ -157,7 +157,7 @@ fn a_server_that_is_not_there_is_reported(binary: Binary) {
 fn an_image_reaches_the_model(binary: Binary) {
     let server = ModelServer::start(vec![Answer::Stream(vec![Step::Say("a dot"), Step::Done])]);
     let home = Home::new(binary);
-    home.configure(&server.config(KEY).replace("\"name\":\"Tide 1\"", "\"input\":[\"text\",\"image\"]"));
+    home.configure(&server.config(KEY));
     let gateway = home.start();
     let mut client = gateway.operator(Dialect::V4);
     // The smallest picture there is: one transparent dot.

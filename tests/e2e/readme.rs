@@ -116,7 +116,7 @@ fn its_commands_start_a_gateway_and_chat_with_it(binary: Binary) {
 
 fn its_model_configuration_works(binary: Binary) {
     let blocks = blocks(&readme(), "json5");
-    let [config] = blocks.as_slice() else { panic!("one configuration: {blocks:?}") };
+    let [config, endpoints] = blocks.as_slice() else { panic!("two configurations: {blocks:?}") };
     let server = ModelServer::start(vec![Answer::Stream(vec![Step::Say("the moon"), Step::Done])]);
     let theirs = serde_json::from_str::<serde_json::Value>(&server.config("")).expect("JSON");
     let base = theirs["models"]["providers"]["local"]["baseUrl"].as_str().expect("a URL");
@@ -127,4 +127,7 @@ fn its_model_configuration_works(binary: Binary) {
     let gateway = home.start();
     let chat = gateway.run(&["chat", "--message", "what moves the sea?"]).success();
     assert!(chat.stdout.contains("the moon"), "{chat:#?}");
+    let home = Home::new(binary);
+    home.configure(endpoints);
+    home.run(&["config", "validate"]).success();
 }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::request::{Message, ModelRequest};
+use super::request::{Block, ModelRequest};
 use super::{ModelEvent, StopReason, Usage};
 use crate::sessions::sanitise;
 
@@ -25,7 +25,13 @@ impl Echo {
     /// Begins to answer.
     pub(crate) fn new(now: Duration, request: &ModelRequest) -> Self {
         let last = request.messages.last();
-        let text = last.map(Message::text).unwrap_or_default();
+        // The gateway's own notes stand in a text before the words.
+        let said =
+            last.into_iter().flat_map(|message| message.blocks.iter().rev()).find_map(|block| match block {
+                Block::Text(text) => Some(text.as_str()),
+                _ => None,
+            });
+        let text = said.unwrap_or_default();
         // What the gateway has put around the words is not the user's.
         let words: Vec<_> = text.split("\n\n").map(sanitise::user_text).collect();
         let text = words.join("\n\n").trim_end_matches('\n').to_owned();
@@ -88,7 +94,7 @@ mod tests {
     use super::*;
 
     fn request(text: &str) -> ModelRequest {
-        ModelRequest { messages: vec![Message::user(text)], ..ModelRequest::default() }
+        ModelRequest { messages: vec![super::super::request::Message::user(text)], ..ModelRequest::default() }
     }
 
     fn ms(millis: u64) -> Duration {

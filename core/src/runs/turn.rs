@@ -256,14 +256,10 @@ impl Gateway {
         let stamp = context::stamp(self.now.wall);
         let events = self.system.take_events(&run.key);
         notes.extend(events.iter().map(|text| format!("System: [{stamp}] {text}")));
-        let mut words = notes.join("\n");
-        if !words.is_empty() && !run.ask.text.is_empty() {
-            words.push_str("\n\n");
-        }
-        words.push_str(&run.ask.text);
-        let text = (!words.is_empty()).then_some(Block::Text(words));
+        let texts = [notes.join("\n"), run.ask.text.clone()];
+        let text = texts.into_iter().filter(|text| !text.is_empty()).map(Block::Text);
         let images = run.ask.images.iter().cloned().map(Block::Image);
-        Message { role: Role::User, blocks: text.into_iter().chain(images).collect() }
+        Message { role: Role::User, blocks: text.chain(images).collect() }
     }
 }
 
