@@ -72,7 +72,7 @@ impl Target {
         };
         command.env("HOME", home.path()).env_remove("TELSON_CONFIG").env_remove("TELSON_STATE_DIR");
         if let Some(config) = config {
-            command.env("TELSON_CONFIG", config);
+            command.arg("--config").arg(config);
         }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let spawned = Instant::now();
