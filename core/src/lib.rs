@@ -31,6 +31,8 @@
 
 pub mod agents;
 pub mod api;
+pub mod approvals;
+pub mod audit;
 pub mod auth;
 pub mod chat;
 pub mod commands;
@@ -46,6 +48,7 @@ mod joined;
 pub mod limits;
 pub mod mcp;
 pub mod messages;
+pub mod nodes;
 pub mod peer;
 pub mod policy;
 pub mod presence;
@@ -57,9 +60,11 @@ pub mod settings;
 pub mod store;
 pub mod switchboard;
 pub mod system;
+pub mod tailscale;
 #[cfg(test)]
 mod testing;
 mod time;
+pub mod tokens;
 pub mod tools;
 pub mod usage;
 

@@ -56,6 +56,8 @@ limits! {
         "A request whose answer waits longer for the store is refused with `UNAVAILABLE`, retryable; `agent` and `agent.wait` have their own.";
     UNAUTHORIZED_ROLE_RUN: "wrong-role-run" = 10, "answers", None,
         "One more consecutive `unauthorized role` answer closes the connection with 1008.";
+    AUDIT_ROWS: "audit" = 100_000, "lines", None,
+        "The oldest lines of the book of deeds beyond it are removed.";
     TICK_MS: "tick" = 30_000, "ms", None,
         "The interval of the `tick` event.";
     PING_MS: "ping" = 25_000, "ms", None,

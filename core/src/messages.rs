@@ -92,6 +92,15 @@ pub enum Down {
     },
     /// An event for everyone in its audience.
     Publish(Arc<Publish>),
+    /// An event for one connection, whatever its guard. It carries no `seq`.
+    Address {
+        /// The connection.
+        conn: ConnId,
+        /// The event.
+        event: EventName,
+        /// What it says.
+        payload: Json,
+    },
     /// From now on the connection hears `sessions.changed`.
     SubscribeSessions {
         /// The connection.

@@ -1,6 +1,15 @@
 //! What the adapter saw of a client before it said anything: address and upgrade headers (spec 01 §3.2).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+
+/// Where the adapter listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listening {
+    /// The addresses of the gateway's port.
+    pub addrs: Vec<SocketAddr>,
+    /// The loopback address on which nothing but the tailnet's proxy is expected, if there is one.
+    pub tailnet: Option<SocketAddr>,
+}
 
 /// The facts about the other end of a connection or HTTP request.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,6 +13,7 @@ use crate::ids::AgentId;
 use crate::limits;
 use crate::mcp::settings::McpServerSettings;
 use crate::messages::ConnLimits;
+use crate::nodes::NodeSettings;
 use crate::policy::Policies;
 use crate::tools::settings::ToolSettings;
 
@@ -29,6 +30,8 @@ pub struct Settings {
     pub facts: Facts,
     /// Who may connect.
     pub auth: AuthSettings,
+    /// What nodes may do.
+    pub nodes: NodeSettings,
     /// The limits that configuration can change.
     pub limits: LimitSettings,
     /// How long runs may go on when the gateway is to stop.
@@ -357,6 +360,7 @@ impl Settings {
                 utc_offset_secs: 0,
             },
             auth: AuthSettings::new(mode),
+            nodes: NodeSettings::default(),
             limits: LimitSettings::default(),
             drain: Duration::ZERO,
             simple_dialect: true,

@@ -58,6 +58,17 @@ pub enum Op {
     PutDevice(DeviceRecord),
     /// Removes a device and its tokens.
     DeleteDevice(DeviceId),
+    /// Writes a small record, replacing the one of the same shelf and key.
+    PutRecord(Record),
+    /// Removes a small record.
+    DeleteRecord {
+        /// Its shelf.
+        shelf: Shelf,
+        /// Its key.
+        key: String,
+    },
+    /// Adds a line to the book of deeds; the oldest beyond [`crate::limits::AUDIT_ROWS`] go.
+    AppendAudit(AuditRecord),
     /// Writes the answer recorded for an idempotency key.
     PutAnswer(AnswerRecord),
     /// Forgets answers: those named.
@@ -109,6 +120,116 @@ pub struct DeviceRecord {
     pub record: Json,
 }
 
+/// A small thing that its domain keeps whole in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Where it belongs.
+    pub shelf: Shelf,
+    /// Its name there.
+    pub key: String,
+    /// The record as its domain writes it.
+    pub record: Json,
+}
+
+macro_rules! shelves {
+    ($( $(#[$doc:meta])* $name:ident = $word:literal; )*) => {
+        /// Where small records are kept.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Shelf { $( $(#[$doc])* $name, )* }
+
+        impl Shelf {
+            /// Every shelf.
+            pub const ALL: &'static [Self] = &[ $( Self::$name, )* ];
+
+            /// The word in the database.
+            pub const fn as_str(self) -> &'static str {
+                match self { $( Self::$name => $word, )* }
+            }
+        }
+    };
+}
+
+shelves! {
+    /// Requests of devices that wait, by device.
+    PairRequests = "pair-requests";
+    /// Setup codes, by id.
+    SetupCodes = "setup-codes";
+    /// Tokens for programs, by id.
+    ServiceTokens = "service-tokens";
+    /// What each node may do and asks to do, by device.
+    NodeSurfaces = "node-surfaces";
+    /// Work that waits for a node.
+    NodeWork = "node-work";
+    /// Approvals of commands, by id.
+    Approvals = "approvals";
+    /// The standing policy for commands of this host.
+    ApprovalPolicy = "approval-policy";
+}
+
+/// Something that was done or refused (08, *Test conventions*).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditRecord {
+    /// When, in epoch milliseconds.
+    pub at: u64,
+    /// Who: `device:<id>`, `token`, `password`, `service:<id>`, `user:<name>`, `none`, `gateway`.
+    pub actor: String,
+    /// From where: the client's address.
+    pub address: String,
+    /// What: a method or an effect.
+    pub action: String,
+    /// To what: a device, a session, a node, a request.
+    pub subject: String,
+    /// `ok`, `denied` or `failed`.
+    pub outcome: String,
+    /// Why, in words without secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A page of the book of deeds, newest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditQuery {
+    /// Only lines before this position.
+    pub before: Option<u64>,
+    /// At most so many.
+    pub limit: usize,
+    /// Only these actors.
+    pub actor: Option<String>,
+    /// Only actions that begin so.
+    pub action: Option<String>,
+    /// Only this outcome.
+    pub outcome: Option<String>,
+}
+
+/// A line of the book with its position.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AuditLine {
+    /// Its position; later lines have higher ones.
+    pub id: u64,
+    /// What it says.
+    #[serde(flatten)]
+    pub record: AuditRecord,
+}
+
+impl AuditQuery {
+    /// The page of a book in memory, oldest first, positions from 1: what a store of tests answers.
+    pub fn of(&self, book: &[AuditRecord]) -> Vec<AuditLine> {
+        let fits = |record: &AuditRecord| {
+            self.actor.as_ref().is_none_or(|actor| *actor == record.actor)
+                && self.action.as_ref().is_none_or(|action| record.action.starts_with(action))
+                && self.outcome.as_ref().is_none_or(|outcome| *outcome == record.outcome)
+        };
+        let lines = (1..).zip(book).map(|(id, record)| AuditLine { id, record: record.clone() });
+        let mut page: Vec<AuditLine> = lines
+            .filter(|line| self.before.is_none_or(|before| line.id < before) && fits(&line.record))
+            .collect();
+        page.reverse();
+        page.truncate(self.limit);
+        page
+    }
+}
+
 /// What was answered to an idempotency key (spec 02 §2.3).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AnswerRecord {
@@ -155,6 +276,8 @@ pub enum Query {
     Search(SearchQuery),
     /// Tokens and cost.
     Usage(UsageQuery),
+    /// A page of the book of deeds.
+    Audit(AuditQuery),
 }
 
 /// The store's answer to a [`Query`].
@@ -170,6 +293,8 @@ pub enum Loaded {
     Hits(SearchHits),
     /// To [`Query::Usage`].
     Usage(Result<UsageTable, UnknownZone>),
+    /// To [`Query::Audit`]: newest first.
+    Audit(Vec<AuditLine>),
 }
 
 /// What the gateway keeps in memory.
@@ -185,6 +310,8 @@ pub struct Everything {
     pub open_runs: Vec<OpenRun>,
     /// The length of each live transcript: the `seq` and id of its last entry.
     pub transcripts: Vec<TranscriptEnd>,
+    /// Small records of every shelf.
+    pub records: Vec<Record>,
 }
 
 /// Where a transcript ends.

@@ -19,7 +19,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use telson_proto::{ErrorShape, EventName, Protocol, Role, Scope, Scopes};
 
-use crate::auth::{AuthMethod, Client, Declared, Principal, Secret};
+use crate::auth::{AuthMethod, Client, Credential, Declared, Principal, Secret};
 use crate::entropy::Seed;
 use crate::fetch::{FetchEvent, FetchRequest};
 use crate::gateway::{Gateway, Input, Output};
@@ -31,8 +31,8 @@ use crate::messages::{Down, Outcome, Publish, Request, Up};
 use crate::process::ProcessSpec;
 use crate::settings::{AuthMode, ModelRef, ModelSettings, ProviderSettings, Settings};
 use crate::store::{
-    AnswerRecord, DeviceRecord, Everything, Loaded, Op, OpenRun, Query, SearchHits, SearchQuery,
-    SessionRecord, StoreError, Transaction, TranscriptEnd, TranscriptEntry,
+    AnswerRecord, AuditRecord, DeviceRecord, Everything, Loaded, Op, OpenRun, Query, Record, SearchHits,
+    SearchQuery, SessionRecord, Shelf, StoreError, Transaction, TranscriptEnd, TranscriptEntry,
 };
 use crate::time::Now;
 
@@ -58,15 +58,17 @@ pub(crate) enum Piece {
 
 /// The store as memory.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Shelf {
+pub(crate) struct Disk {
     pub(crate) sessions: BTreeMap<SessionKey, SessionRecord>,
     pub(crate) entries: BTreeMap<SessionId, Vec<TranscriptEntry>>,
     pub(crate) devices: BTreeMap<DeviceId, DeviceRecord>,
     pub(crate) answers: BTreeMap<String, AnswerRecord>,
     pub(crate) open_runs: BTreeMap<RunId, OpenRun>,
+    pub(crate) records: BTreeMap<(Shelf, String), Record>,
+    pub(crate) audit: Vec<AuditRecord>,
 }
 
-impl Shelf {
+impl Disk {
     /// Writes a transaction.
     pub(crate) fn apply(&mut self, ops: Vec<Op>) {
         for op in ops {
@@ -100,6 +102,13 @@ impl Shelf {
                 Op::DeleteDevice(id) => {
                     self.devices.remove(&id);
                 }
+                Op::PutRecord(record) => {
+                    self.records.insert((record.shelf, record.key.clone()), record);
+                }
+                Op::DeleteRecord { shelf, key } => {
+                    self.records.remove(&(shelf, key));
+                }
+                Op::AppendAudit(record) => self.audit.push(record),
                 Op::PutAnswer(record) => {
                     self.answers.insert(record.key.clone(), record);
                 }
@@ -134,6 +143,7 @@ impl Shelf {
                     answers,
                     open_runs: self.open_runs.values().cloned().collect(),
                     transcripts: ends.collect(),
+                    records: self.records.values().cloned().collect(),
                 }))
             }
             Query::Tail { session, limit, max_bytes } => {
@@ -155,6 +165,7 @@ impl Shelf {
             }
             Query::Search(search) => Loaded::Hits(self.search(search)),
             Query::Usage(usage) => Loaded::Usage(usage.of(self.keyed())),
+            Query::Audit(query) => Loaded::Audit(query.of(&self.audit)),
         }
     }
 
@@ -209,7 +220,7 @@ pub(crate) fn undressed(messages: &Value) -> Value {
 pub(crate) struct World {
     pub(crate) gateway: Gateway,
     pub(crate) now: Now,
-    pub(crate) shelf: Shelf,
+    pub(crate) shelf: Disk,
     /// Outbound requests that are under way.
     pub(crate) fetches: Vec<(FetchId, FetchRequest)>,
     /// Everything that clients were told.
@@ -267,10 +278,10 @@ impl World {
     pub(crate) fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings::plain(AuthMode::Token(Secret::new("t")));
         change(&mut settings);
-        Self::started(settings, Shelf::default(), Now { mono: Duration::ZERO, wall: DAWN })
+        Self::started(settings, Disk::default(), Now { mono: Duration::ZERO, wall: DAWN })
     }
 
-    fn started(settings: Settings, shelf: Shelf, now: Now) -> Self {
+    fn started(settings: Settings, shelf: Disk, now: Now) -> Self {
         let mut world = Self {
             gateway: Gateway::new(settings.clone(), Seed::from([3; 32]), now),
             now,
@@ -311,6 +322,8 @@ impl World {
             role: Role::Operator,
             scopes,
             method: AuthMethod::Token,
+            credential: Credential::Shared { epoch: 0 },
+            user: None,
             device: device.map(DeviceId::new),
             protocol,
             addr: IpAddr::from([127, 0, 0, 1]),

@@ -55,6 +55,7 @@ impl Shelf {
             }
             Query::Search(search) => Loaded::Hits(search.rank(self.transcripts.values().flatten().rev())),
             Query::Usage(usage) => Loaded::Usage(usage.of(std::iter::empty())),
+            Query::Audit(query) => Loaded::Audit(query.of(&[])),
         }
     }
 }

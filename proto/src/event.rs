@@ -64,6 +64,8 @@ macro_rules! events {
 }
 
 const READ: Guard = Guard::Scope(Scope::Read);
+const PAIRING: Guard = Guard::Scope(Scope::Pairing);
+const APPROVALS: Guard = Guard::Scope(Scope::Approvals);
 
 events! {
     ConnectChallenge = "connect.challenge" Guard::Addressed, v3 true, v4 true,
@@ -82,8 +84,30 @@ events! {
         "The gateway is about to close every socket.";
     Health = "health" Guard::Everyone, v3 true, v4 true,
         "The health summary after each refresh.";
-    DevicePairResolved = "device.pair.resolved" Guard::Scope(Scope::Pairing), v3 true, v4 true,
+    DevicePairRequested = "device.pair.requested" PAIRING, v3 true, v4 true,
+        "A device asks to be paired, or for more than it has; droppable.";
+    DevicePairResolved = "device.pair.resolved" PAIRING, v3 true, v4 true,
         "A device's pairing request was decided; droppable.";
+    DevicePairChanged = "device.pair.changed" PAIRING, v3 false, v4 true,
+        "A paired device was changed or removed: lists are to be read again; droppable.";
+    DevicePairSetupCompleted = "device.pair.setup.completed" PAIRING, v3 false, v4 true,
+        "A setup code was redeemed; droppable.";
+    NodePairRequested = "node.pair.requested" PAIRING, v3 true, v4 true,
+        "A node asks that what it can do be approved; droppable.";
+    NodePairResolved = "node.pair.resolved" PAIRING, v3 true, v4 true,
+        "A node's request was decided, or its pairing removed; droppable.";
+    NodeInvokeRequest = "node.invoke.request" Guard::Addressed, v3 true, v4 true,
+        "A node is to do something; sent to that node alone, carries no `seq`.";
+    NodeInvokeCancel = "node.invoke.cancel" Guard::Addressed, v3 false, v4 true,
+        "A node need not go on with it; sent to that node alone, carries no `seq`.";
+    NodePresence = "node.presence" READ, v3 false, v4 true,
+        "A node came, went, or told that it is in use; droppable.";
+    NodeHostStats = "node.hostStats" READ, v3 false, v4 true,
+        "A node's load, memory and disk; droppable.";
+    ExecApprovalRequested = "exec.approval.requested" APPROVALS, v3 true, v4 true,
+        "A command waits for somebody's approval.";
+    ExecApprovalResolved = "exec.approval.resolved" APPROVALS, v3 true, v4 true,
+        "The approval of a command was decided.";
     SessionsChanged = "sessions.changed" READ, v3 false, v4 true,
         "A session row changed; sent to connections that called `sessions.subscribe`.";
     SessionMessage = "session.message" READ, v3 false, v4 true,

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::Value;
 use telson_core::store::{
-    AnswerRecord, DeviceRecord, Everything, Loaded, Op, OpenRun, Query, SessionRecord, StoreError,
-    Transaction, TranscriptEnd, TranscriptEntry,
+    AnswerRecord, AuditRecord, DeviceRecord, Everything, Loaded, Op, OpenRun, Query, Record, SessionRecord,
+    Shelf, StoreError, Transaction, TranscriptEnd, TranscriptEntry,
 };
 use telson_core::{DeviceId, QueryId, RunId, SessionId, SessionKey, TxId};
 
@@ -34,6 +34,8 @@ struct Tables {
     devices: BTreeMap<DeviceId, DeviceRecord>,
     answers: BTreeMap<String, AnswerRecord>,
     open_runs: Vec<OpenRun>,
+    records: BTreeMap<(Shelf, String), Record>,
+    audit: Vec<AuditRecord>,
 }
 
 /// What was durable at any time, whatever became of it since: what promises are checked against.
@@ -171,6 +173,13 @@ impl Tables {
             Op::DeleteDevice(id) => {
                 self.devices.remove(&id);
             }
+            Op::PutRecord(record) => {
+                self.records.insert((record.shelf, record.key.clone()), record);
+            }
+            Op::DeleteRecord { shelf, key } => {
+                self.records.remove(&(shelf, key));
+            }
+            Op::AppendAudit(record) => self.audit.push(record),
             Op::PutAnswer(answer) => {
                 ever.answers.insert(answer.key.clone());
                 self.answers.insert(answer.key.clone(), answer);
@@ -231,6 +240,7 @@ impl Tables {
             }
             Query::Search(search) => Loaded::Hits(search.rank(self.keyed().map(|(_, entry)| entry))),
             Query::Usage(usage) => Loaded::Usage(usage.of(self.keyed())),
+            Query::Audit(query) => Loaded::Audit(query.of(&self.audit)),
         }
     }
 
@@ -253,6 +263,7 @@ impl Tables {
             answers,
             open_runs: self.open_runs.clone(),
             transcripts: self.transcripts.iter().filter_map(end).collect(),
+            records: self.records.values().cloned().collect(),
         }
     }
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::errors::{Refusal, Spelling};
 use super::route::{Head, Route};
-use super::{Pending, Stage};
+use super::{Admitted, Pending, Stage};
 use crate::auth::{BearerFault, Principal, require};
 use crate::gateway::{Gateway, Phase};
 use crate::http::{BodyError, HttpRequest, HttpResponse};
@@ -92,6 +92,8 @@ impl Gateway {
     /// Serves a request that is let in, or asks for its body first.
     fn begin_http(&mut self, id: HttpId, head: Head, principal: Principal, length: Option<u64>) {
         let principal = Arc::new(principal);
+        let admitted = Admitted { principal: Arc::clone(&principal), begun: false };
+        self.api.admitted.insert(id, admitted);
         let Some(limit) = head.route.body_limit(&self.settings.api) else {
             return match head.route.clone() {
                 Route::Models => self.list_models(id),

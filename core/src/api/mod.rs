@@ -61,6 +61,15 @@ pub struct Api {
     /// Answers to wrong secrets, by the moment of their release.
     held: BTreeMap<(Duration, HttpId), HttpResponse>,
     continuations: Continuations,
+    /// Who each unanswered request is from, so that its end can follow that of its credential.
+    admitted: BTreeMap<HttpId, Admitted>,
+}
+
+/// Who an unanswered request is from.
+struct Admitted {
+    principal: Arc<Principal>,
+    /// Its answer has begun.
+    begun: bool,
 }
 
 /// A request that is not answered yet.
@@ -91,7 +100,12 @@ enum Stage {
 
 impl Api {
     pub(crate) fn new() -> Self {
-        Self { pending: BTreeMap::new(), held: BTreeMap::new(), continuations: Continuations::default() }
+        Self {
+            pending: BTreeMap::new(),
+            held: BTreeMap::new(),
+            continuations: Continuations::default(),
+            admitted: BTreeMap::new(),
+        }
     }
 
     /// When something is due: keep-alives, held answers, the deadlines of fetches.
@@ -126,9 +140,33 @@ impl Pending {
 }
 
 impl Gateway {
+    /// The answer to a request has begun, or is complete.
+    pub(crate) fn api_answered(&mut self, id: HttpId, complete: bool) {
+        if complete {
+            self.api.admitted.remove(&id);
+        } else if let Some(admitted) = self.api.admitted.get_mut(&id) {
+            admitted.begun = true;
+        }
+    }
+
+    /// Ends the requests whose principal `ends`: nothing more is said to them.
+    pub(crate) fn api_end_where(&mut self, ends: impl Fn(&Principal) -> bool) {
+        let ended = self.api.admitted.iter().filter(|(_, admitted)| ends(&admitted.principal));
+        let ended: Vec<(HttpId, bool)> = ended.map(|(id, admitted)| (*id, admitted.begun)).collect();
+        for (id, begun) in ended {
+            let spelling = self.api.pending.get(&id).map(|pending| pending.spelling);
+            self.http_gone(id);
+            match spelling {
+                Some(spelling) if !begun => self.respond(id, Refusal::unauthorized().response(spelling)),
+                _ => self.respond_end(id),
+            }
+        }
+    }
+
     /// The client is gone: what was done for it is given up (spec 04 §5.4).
     pub(crate) fn http_gone(&mut self, id: HttpId) {
         self.api.held.retain(|(_, held), _| *held != id);
+        self.api.admitted.remove(&id);
         match self.api.take(id).map(|pending| pending.stage) {
             Some(Stage::Run(live)) => self.abort_run(&live.run, "disconnect"),
             Some(Stage::Media { download, .. }) => self.abort_fetch(download.fetch),

@@ -10,7 +10,7 @@ use telson_proto::{Protocol, Role, Scopes};
 
 use super::limiter::{Class, Source};
 use super::origin;
-use super::principal::{AuthMethod, Client, Declared, Principal};
+use super::principal::{AuthMethod, Client, Credential, Declared, Principal};
 use super::request::Credentials;
 use super::shared::{self, Reading};
 use crate::gateway::Gateway;
@@ -49,6 +49,11 @@ impl Gateway {
             role: Role::Operator,
             scopes,
             method,
+            credential: match method {
+                AuthMethod::None => Credential::Nothing,
+                _ => Credential::Shared { epoch: self.epochs.secret },
+            },
+            user: None,
             device: None,
             protocol: Protocol::V4,
             addr: request.peer.addr,

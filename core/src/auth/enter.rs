@@ -7,6 +7,7 @@ use telson_proto::device::PairResolved;
 use telson_proto::{Dialect, ErrorShape, EventName, Json, Protocol, Role, Scopes};
 
 use super::deviceless::Allowance;
+use super::epochs::Epochs;
 use super::failure::{PendingApproval, Refusal, remediation};
 use super::hello::IssuedToken;
 use super::principal::{Declared, Principal};
@@ -44,7 +45,7 @@ impl Gateway {
         let scopes = verified.scopes(request);
         let Some(device) = verified.device.clone() else {
             let scopes = self.without_device_scopes(request, verified.allowance, scopes);
-            return Ok(entry(connect, request, verified, scopes));
+            return Ok(entry(connect, request, verified, scopes, self.epochs));
         };
         let claim = claim(connect, request, &device, scopes);
         let resolved = match self.devices.decide(&claim) {
@@ -57,7 +58,11 @@ impl Gateway {
         };
         self.devices.connected(self.now, &claim);
         let token = self.token_for(&claim, verified);
-        Ok(Entry { token: Some(token), resolved, ..entry(connect, request, verified, claim.scopes) })
+        Ok(Entry {
+            token: Some(token),
+            resolved,
+            ..entry(connect, request, verified, claim.scopes, self.epochs)
+        })
     }
 
     fn without_device_scopes(
@@ -197,11 +202,19 @@ impl Gateway {
     }
 }
 
-fn entry(connect: &Connect, request: &ConnectRequest, verified: &Verified, scopes: Scopes) -> Entry {
+fn entry(
+    connect: &Connect,
+    request: &ConnectRequest,
+    verified: &Verified,
+    scopes: Scopes,
+    epochs: Epochs,
+) -> Entry {
     let principal = Principal {
         role: request.role,
         scopes,
         method: verified.method,
+        credential: verified.credential(epochs),
+        user: None,
         device: verified.device.as_ref().map(|device| device.id.clone()),
         protocol: request.protocol,
         addr: connect.peer.addr,

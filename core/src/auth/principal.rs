@@ -17,6 +17,14 @@ pub enum AuthMethod {
     Password,
     /// A paired device's own token.
     DeviceToken,
+    /// A setup code's token, which its first device redeems.
+    BootstrapToken,
+    /// A token that an operator made for a program.
+    ServiceToken,
+    /// A proxy that the operator trusts vouches for the user.
+    TrustedProxy,
+    /// The tailnet vouches for the user.
+    Tailscale,
 }
 
 impl AuthMethod {
@@ -27,8 +35,39 @@ impl AuthMethod {
             Self::Token => "token",
             Self::Password => "password",
             Self::DeviceToken => "device-token",
+            Self::BootstrapToken => "bootstrap-token",
+            Self::ServiceToken => "service-token",
+            Self::TrustedProxy => "trusted-proxy",
+            Self::Tailscale => "tailscale",
         }
     }
+}
+
+/// What admitted a connection or a request. When it ends, so does what it admitted (DESIGN.md, *Epochs*).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// Nothing was asked for.
+    Nothing,
+    /// The gateway's own secret, as it was in this epoch.
+    Shared {
+        /// How often the secret had changed before.
+        epoch: u64,
+    },
+    /// A device's token.
+    DeviceToken {
+        /// Lower-case hex SHA-256 of its value.
+        hash: String,
+    },
+    /// A service token.
+    Service {
+        /// Its id.
+        id: String,
+    },
+    /// A user for whom a proxy or the tailnet vouches, under the rules of this epoch.
+    Vouched {
+        /// How often the rules had changed before.
+        epoch: u64,
+    },
 }
 
 /// Who a connection is. Built once, at connect, from verified facts only; the one thing that
@@ -41,8 +80,12 @@ pub struct Principal {
     pub scopes: Scopes,
     /// How it proved itself.
     pub method: AuthMethod,
+    /// What admitted it.
+    pub credential: Credential,
     /// The device whose key signed the challenge and which is paired.
     pub device: Option<DeviceId>,
+    /// The person for whom a proxy or the tailnet vouches.
+    pub user: Option<String>,
     /// The protocol, which fixes the scope implications.
     pub protocol: Protocol,
     /// The socket's address.
@@ -54,6 +97,16 @@ pub struct Principal {
 }
 
 impl Principal {
+    /// Who it is in the book of deeds, and in nothing else.
+    pub fn actor(&self) -> String {
+        match (&self.device, &self.user, &self.credential) {
+            (Some(device), ..) => format!("device:{device}"),
+            (None, Some(user), _) => format!("user:{user}"),
+            (None, None, Credential::Service { id }) => format!("service:{id}"),
+            (None, None, _) => self.method.as_str().to_owned(),
+        }
+    }
+
     /// Whether the principal holds `scope`. Nodes hold none.
     pub fn holds(&self, scope: Scope) -> bool {
         self.role == Role::Operator && self.scopes.grants(scope, self.protocol)

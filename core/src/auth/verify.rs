@@ -9,9 +9,10 @@ use telson_proto::Scopes;
 use telson_proto::connect::DeviceProof;
 
 use super::deviceless::{self, Allowance};
+use super::epochs::Epochs;
 use super::failure::{AuthFailure, Refusal};
 use super::limiter::{Class, Source};
-use super::principal::AuthMethod;
+use super::principal::{AuthMethod, Credential};
 use super::proof::{self, Challenge, ProvenDevice};
 use super::request::ConnectRequest;
 use super::shared::{self, Reading};
@@ -48,6 +49,17 @@ impl Verified {
     /// approval on this host give a device more than it had (spec 01 §5.2, 08 S-07).
     pub(super) fn has_secret(&self) -> bool {
         self.method != AuthMethod::DeviceToken
+    }
+
+    /// What admits the connection.
+    pub(super) fn credential(&self, epochs: Epochs) -> Credential {
+        match (self.method, &self.token) {
+            (AuthMethod::None, _) => Credential::Nothing,
+            (AuthMethod::DeviceToken, Some(token)) => {
+                Credential::DeviceToken { hash: token.held.hash.clone() }
+            }
+            _ => Credential::Shared { epoch: epochs.secret },
+        }
     }
 
     /// The scopes that the credential gives of those asked for.

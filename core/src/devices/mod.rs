@@ -15,12 +15,14 @@ mod record;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use telson_proto::device::ApprovedVia;
 use telson_proto::{Json, Protocol, Role, Scopes};
 
+use crate::gateway::Gateway;
 use crate::ids::DeviceId;
-use crate::store::{DeviceRecord, Op};
+use crate::store::{DeviceRecord, Op, Record, Shelf};
 use crate::time::Now;
 
 pub(crate) use methods::list;
@@ -54,6 +56,14 @@ impl Devices {
                 }
             }
         }
+    }
+
+    /// Takes over requests and setup codes.
+    pub(crate) fn restore_records(&mut self, _now: Now, _shelf: Shelf, _records: Vec<Record>) {}
+
+    /// When a request or a setup code ends.
+    pub(crate) fn next_deadline(&self) -> Option<Duration> {
+        None
     }
 
     /// Checks a token that a proven device presents.
@@ -145,4 +155,9 @@ impl Devices {
             self.unsaved.insert(device.clone());
         }
     }
+}
+
+impl Gateway {
+    /// Ends requests and setup codes whose time has come.
+    pub(crate) fn device_timeouts(&mut self) {}
 }

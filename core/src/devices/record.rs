@@ -73,6 +73,8 @@ pub(crate) struct Held {
     pub(crate) scopes: Scopes,
     /// When it was made, in epoch milliseconds.
     pub(crate) issued_at_ms: u64,
+    /// Lower-case hex SHA-256 of its value.
+    pub(crate) hash: String,
 }
 
 /// Why a presented token is not good. Never told to the client, who hears one sentence for all of them
@@ -109,7 +111,11 @@ impl Paired {
             }
         }
         let token = found.ok_or(TokenFault::Mismatch)?;
-        Ok(Held { scopes: token.scopes.within(&self.scopes, protocol), issued_at_ms: token.issued_at_ms })
+        Ok(Held {
+            scopes: token.scopes.within(&self.scopes, protocol),
+            issued_at_ms: token.issued_at_ms,
+            hash,
+        })
     }
 
     /// Notes that a token was used. Returns whether that is news enough to be written.

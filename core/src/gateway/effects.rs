@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use telson_proto::ErrorShape;
+use telson_proto::{ErrorShape, EventName, Json};
 
 use crate::fetch::{FetchEvent, FetchRequest};
 use crate::ids::{ConnId, FetchId, HttpId, ProcessId, QueryId, RunId, Ticket, TxId};
@@ -21,6 +21,15 @@ pub(crate) enum Fetcher {
     Tools,
     /// An HTTP request wants a picture, a file or an embedding.
     Api(HttpId),
+}
+
+/// On whose behalf a process runs, and who hears of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Runner {
+    /// A server of tools.
+    Tools,
+    /// The tailnet's own program.
+    Tailscale,
 }
 
 impl Gateway {
@@ -70,10 +79,10 @@ impl Gateway {
         }
     }
 
-    /// Starts a process; the tools hear of what becomes of it.
-    pub(crate) fn spawn(&mut self, spec: ProcessSpec) -> ProcessId {
+    /// Starts a process on behalf of somebody, who hears of what becomes of it.
+    pub(crate) fn spawn(&mut self, runner: Runner, spec: ProcessSpec) -> ProcessId {
         let id = ProcessId(self.next_serial());
-        self.processes.insert(id, ());
+        self.processes.insert(id, runner);
         self.emit(Output::Spawn { id, spec });
         id
     }
@@ -94,10 +103,11 @@ impl Gateway {
 
     pub(super) fn process_moved(&mut self, id: ProcessId, event: ProcessEvent) {
         let over = matches!(event, ProcessEvent::Exited(_) | ProcessEvent::Failed(_));
-        let known =
-            if over { self.processes.remove(&id).is_some() } else { self.processes.contains_key(&id) };
-        if known {
-            self.tool_process_moved(id, event);
+        let runner = if over { self.processes.remove(&id) } else { self.processes.get(&id).copied() };
+        match runner {
+            Some(Runner::Tools) => self.tool_process_moved(id, event),
+            Some(Runner::Tailscale) => self.tailscale_moved(id, event),
+            None => {}
         }
     }
 
@@ -112,6 +122,11 @@ impl Gateway {
     /// Sends an event to its audience.
     pub(crate) fn publish(&mut self, publish: Publish) {
         self.emit(Output::Down(Down::Publish(Arc::new(publish))));
+    }
+
+    /// Sends an event to one connection, without a number.
+    pub(crate) fn address(&mut self, conn: ConnId, event: EventName, payload: Json) {
+        self.emit(Output::Down(Down::Address { conn, event, payload }));
     }
 
     /// Tells one connection's switchboard something.
@@ -145,13 +160,15 @@ impl Gateway {
         }
     }
 
-    pub(super) fn gone(&mut self, conn: ConnId) {
+    pub(crate) fn gone(&mut self, conn: ConnId) {
         self.handshake.gone(conn);
         self.deadlines.gone(conn);
         self.sessions.watches.gone(conn);
-        if self.conns.remove(&conn).is_some() {
+        if let Some(principal) = self.conns.remove(&conn) {
             self.presence.gone(self.now, conn);
+            self.node_gone(conn, &principal);
         }
+        self.approval_asker_gone(conn);
     }
 }
 

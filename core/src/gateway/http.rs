@@ -21,11 +21,13 @@ impl Gateway {
 
     /// Answers a request whole.
     pub(crate) fn respond(&mut self, id: HttpId, response: HttpResponse) {
+        self.api_answered(id, true);
         self.emit(Output::Respond { id, response });
     }
 
     /// Begins to answer a request.
     pub(crate) fn respond_head(&mut self, id: HttpId, head: HttpResponse) {
+        self.api_answered(id, false);
         self.emit(Output::RespondHead { id, head });
     }
 
@@ -36,6 +38,7 @@ impl Gateway {
 
     /// Ends an answer that has begun.
     pub(crate) fn respond_end(&mut self, id: HttpId) {
+        self.api_answered(id, true);
         self.emit(Output::RespondEnd { id });
     }
 

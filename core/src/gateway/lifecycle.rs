@@ -1,12 +1,13 @@
 //! Start, periodic work and stop (spec 03 §9.5, §9.6; 05 §10.3).
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
 use telson_proto::{CloseCode, EventName, Json, StateVersion};
 
 use crate::messages::{Down, Publish};
-use crate::store::{Everything, Loaded, Query};
+use crate::store::{Everything, Loaded, Query, Record, Shelf};
 
 use super::{Gateway, Output, Phase};
 
@@ -32,7 +33,7 @@ impl Gateway {
         if self.phase != Phase::Starting {
             return; // It was stopped before it had begun.
         }
-        let Everything { sessions, devices, answers, open_runs, transcripts } = everything;
+        let Everything { sessions, devices, answers, open_runs, transcripts, records } = everything;
         tracing::info!(
             target: "gateway", sessions = sessions.len(), devices = devices.len(), interrupted = open_runs.len(),
             "state loaded"
@@ -40,11 +41,30 @@ impl Gateway {
         self.sessions.restore(sessions, transcripts);
         self.devices.restore(devices);
         self.answers.restore(answers, self.now);
+        self.restore_records(records);
         self.phase = Phase::Serving;
         self.system.start(self.now);
         self.close_interrupted(open_runs);
         self.start_tools();
         self.refresh_health();
+    }
+
+    /// Hands each small record to its domain.
+    fn restore_records(&mut self, records: Vec<Record>) {
+        let mut shelves: BTreeMap<Shelf, Vec<Record>> = BTreeMap::new();
+        for record in records {
+            shelves.entry(record.shelf).or_default().push(record);
+        }
+        for (shelf, records) in shelves {
+            match shelf {
+                Shelf::PairRequests | Shelf::SetupCodes => {
+                    self.devices.restore_records(self.now, shelf, records)
+                }
+                Shelf::ServiceTokens => self.tokens.restore(records),
+                Shelf::NodeSurfaces | Shelf::NodeWork => self.nodes.restore(self.now, shelf, records),
+                Shelf::Approvals | Shelf::ApprovalPolicy => self.approvals.restore(self.now, shelf, records),
+            }
+        }
     }
 
     /// A gateway that cannot read what it kept must not pretend that there is nothing.
@@ -64,6 +84,11 @@ impl Gateway {
         self.api_timeouts();
         self.session_timeouts();
         self.refuse_overdue();
+        self.approval_timeouts();
+        self.device_timeouts();
+        self.node_timeouts();
+        self.tailscale_timeouts();
+        self.token_timeouts();
         self.handshake.timeout(self.now);
         self.release_refusals();
         let due = self.system.due(self.now);

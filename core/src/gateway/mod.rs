@@ -22,7 +22,10 @@ use bytes::Bytes;
 
 use crate::agents::Agents;
 use crate::api::Api;
+use crate::approvals::Approvals;
+use crate::audit::Audit;
 use crate::auth::Principal;
+use crate::auth::epochs::Epochs;
 use crate::auth::handshake::Handshake;
 use crate::devices::Devices;
 use crate::entropy::{Entropy, Seed};
@@ -30,22 +33,26 @@ use crate::fetch::{FetchEvent, FetchRequest};
 use crate::http::{BodyError, HttpRequest, HttpResponse};
 use crate::ids::{ConnId, FetchId, HttpId, ProcessId, QueryId, TxId};
 use crate::messages::{Down, Up};
+use crate::nodes::Nodes;
+use crate::peer::Listening;
 use crate::presence::Presence;
 use crate::process::{ProcessEvent, ProcessSpec};
 use crate::providers::Providers;
 use crate::runs::Runs;
 use crate::sessions::Sessions;
-use crate::settings::Settings;
+use crate::settings::{AuthSettings, Settings};
 use crate::store::{Loaded, Query, StoreError, Transaction};
 use crate::system::System;
+use crate::tailscale::Tailscale;
 use crate::time::{Now, earliest};
+use crate::tokens::Tokens;
 use crate::tools::Tools;
 use crate::usage::Usage;
 
 pub use answers::Answers;
 pub(crate) use dispatch::read_params;
 pub use dispatch::{Answer, Call, Reply};
-pub(crate) use effects::Fetcher;
+pub(crate) use effects::{Fetcher, Runner};
 pub use methods::{METHODS, Method, Need};
 
 /// What happened.
@@ -103,6 +110,10 @@ pub enum Input {
         /// The answer.
         result: Result<Loaded, StoreError>,
     },
+    /// The operator has changed what the gateway asks for, or whom it trusts.
+    Access(Box<AuthSettings>),
+    /// The adapter listens: asked once, after [`Self::Started`].
+    Listening(Listening),
     /// The process is to stop.
     Stop {
         /// Why, for the `shutdown` event.
@@ -215,13 +226,20 @@ pub struct Gateway {
     pub(crate) conns: BTreeMap<ConnId, Arc<Principal>>,
     pub(crate) answers: Answers,
     pub(crate) agents: Agents,
+    pub(crate) approvals: Approvals,
+    pub(crate) audit: Audit,
     pub(crate) devices: Devices,
+    /// What admits, and how often it has changed.
+    pub(crate) epochs: Epochs,
     pub(crate) handshake: Handshake,
+    pub(crate) nodes: Nodes,
     pub(crate) presence: Presence,
     pub(crate) providers: Providers,
     pub(crate) runs: Runs,
     pub(crate) sessions: Sessions,
     pub(crate) system: System,
+    pub(crate) tailscale: Tailscale,
+    pub(crate) tokens: Tokens,
     pub(crate) tools: Tools,
     pub(crate) api: Api,
     pub(crate) usage: Usage,
@@ -229,7 +247,7 @@ pub struct Gateway {
     stores: BTreeMap<TxId, AfterStore>,
     loads: BTreeMap<QueryId, AfterLoad>,
     fetches: BTreeMap<FetchId, Fetcher>,
-    processes: BTreeMap<ProcessId, ()>,
+    processes: BTreeMap<ProcessId, Runner>,
     deadlines: deadlines::Deadlines,
     /// The last number given to an effect.
     serial: u64,
@@ -258,13 +276,19 @@ impl Gateway {
         Self {
             answers: Answers::default(),
             agents: Agents::new(&settings),
+            approvals: Approvals::default(),
+            audit: Audit::default(),
             devices: Devices::default(),
+            epochs: Epochs::default(),
             handshake: Handshake::new(&settings.auth),
+            nodes: Nodes::default(),
             presence: Presence::new(&settings.facts, now),
             providers: Providers::new(&settings),
             runs: Runs::new(&settings.agents),
             sessions: Sessions::new(&settings.agents),
             system: System::new(now),
+            tailscale: Tailscale::default(),
+            tokens: Tokens::default(),
             tools: Tools::new(&settings),
             api: Api::new(),
             usage: Usage::new(&settings),
@@ -302,6 +326,8 @@ impl Gateway {
             Input::Fetch { id, event } => self.fetched(id, event),
             Input::Stored { id, result } => self.stored(id, result),
             Input::Loaded { id, result } => self.loaded(id, result),
+            Input::Access(auth) => self.access_changed(*auth),
+            Input::Listening(listening) => self.listening(listening),
             Input::Stop { reason, restart_expected } => self.stop(&reason, restart_expected),
             Input::Timeout => self.timeout(),
         }
@@ -328,7 +354,17 @@ impl Gateway {
         let domains = earliest(self.runs.next_deadline(), self.handshake.next_deadline());
         let domains = earliest(earliest(domains, self.tools.next_deadline()), self.api.next_deadline());
         let domains = earliest(domains, self.sessions.changes.next_deadline());
-        earliest(earliest(domains, self.system.next_deadline()), self.deadlines.next())
+        let domains = [
+            domains,
+            self.approvals.next_deadline(),
+            self.devices.next_deadline(),
+            self.nodes.next_deadline(),
+            self.tailscale.next_deadline(),
+            self.tokens.next_deadline(),
+            self.system.next_deadline(),
+            self.deadlines.next(),
+        ];
+        domains.into_iter().flatten().min()
     }
 
     /// Where the gateway is in its life.

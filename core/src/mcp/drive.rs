@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::fetch::{FetchError, FetchEvent};
-use crate::gateway::{Fetcher, Gateway};
+use crate::gateway::{Fetcher, Gateway, Runner};
 use crate::ids::{CallId, FetchId, ProcessId};
 use crate::limits;
 use crate::process::ProcessEvent;
@@ -54,7 +54,7 @@ impl Gateway {
         tracing::debug!(target: "mcp", server = server.name(), "starting");
         if let McpTransport::Stdio(spec) = &server.settings.transport {
             let spec = spec.clone();
-            let process = self.spawn(spec);
+            let process = self.spawn(Runner::Tools, spec);
             self.tools.mcp.processes.insert(process, place);
             if let Some(server) = self.tools.mcp.servers.get_mut(place) {
                 server.process = Some(process);

@@ -4,7 +4,7 @@ use std::time::Duration;
 use telson_proto::Scopes;
 
 use super::*;
-use crate::auth::{AuthMethod, Declared};
+use crate::auth::{AuthMethod, Credential, Declared};
 use crate::ids::DeviceId;
 use crate::settings::{AuthMode, Settings};
 
@@ -21,6 +21,8 @@ fn client(protocol: Protocol, mode: &str, device: Option<&str>) -> Principal {
         role: Role::Operator,
         scopes: Scopes::none(),
         method: AuthMethod::Token,
+        credential: Credential::Shared { epoch: 0 },
+        user: None,
         device: device.map(DeviceId::new),
         protocol,
         addr: IpAddr::from([127, 0, 0, 1]),

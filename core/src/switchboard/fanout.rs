@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use telson_proto::error::close_reason;
 use telson_proto::event::Guard;
-use telson_proto::{CloseCode, Dialect, Protocol, Scope, dialect};
+use telson_proto::{CloseCode, Dialect, EventName, Json, Protocol, Scope, dialect};
 
 use crate::ids::{ConnId, SessionKey, Ticket};
 use crate::limits;
@@ -25,6 +25,7 @@ impl Switchboard {
             }
             Down::Reply { ticket, outcome } => self.reply(&ticket, &outcome),
             Down::Publish(publish) => self.publish(&publish),
+            Down::Address { conn, event, payload } => self.address(conn, event, &payload),
             Down::SubscribeSessions { conn } => {
                 if let Some(live) = self.live(conn) {
                     live.session_list = true;
@@ -117,6 +118,19 @@ impl Switchboard {
             .collect();
         for id in hearers {
             self.deliver(id, publish, &mut heads);
+        }
+    }
+
+    /// Sends an event to one connection, without a number: clients look for gaps in those of broadcasts.
+    fn address(&mut self, id: ConnId, event: EventName, payload: &Json) {
+        let Some(conn) = self.conns.get(&id) else { return };
+        let Stage::Live(live) = &conn.stage else { return };
+        let head = dialect::event_head(event, Some(payload), live.dialect);
+        let frame = dialect::event_frame(&head, None, None);
+        if conn.outbox.fits(frame.len(), live.limits.max_buffered) {
+            self.send(id, frame, Kind::Event);
+        } else {
+            self.close(id, CloseCode::Policy, "slow consumer");
         }
     }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use telson_proto::{ErrorShape, EventName, Json, Protocol, Role, Scope, Scopes};
 
 use super::*;
-use crate::auth::{AuthMethod, Client, Declared, Principal};
+use crate::auth::{AuthMethod, Client, Credential, Declared, Principal};
 use crate::ids::{SessionKey, Ticket};
 use crate::messages::{Accept, Audience, ConnLimits, Outcome, Publish};
 use crate::settings::AuthMode;
@@ -90,6 +90,8 @@ impl Bench {
             role: Role::Operator,
             scopes,
             method: AuthMethod::Token,
+            credential: Credential::Shared { epoch: 0 },
+            user: None,
             device: None,
             protocol,
             addr: IpAddr::from([127, 0, 0, 1]),
@@ -203,6 +205,8 @@ fn what_was_said_during_the_handshake_is_replayed_in_order() {
         role: Role::Operator,
         scopes: Scopes::all(),
         method: AuthMethod::Token,
+        credential: Credential::Shared { epoch: 0 },
+        user: None,
         device: None,
         protocol: Protocol::V3,
         addr: IpAddr::from([127, 0, 0, 1]),

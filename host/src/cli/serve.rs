@@ -100,6 +100,7 @@ async fn serve<R: Runtime>(
         store,
         seed: Seed::from(seed),
         signals: Signals::Process,
+        changes: None,
         on_ready: Some(Box::new(say_port(places, lock))),
         on_hangup: Some(Box::new(guard.reopener())),
     };

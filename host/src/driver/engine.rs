@@ -13,6 +13,7 @@ use futures_util::future::{AbortHandle, Either, abortable, select};
 use futures_util::stream::Stream;
 use telson_core::fetch::{FetchEvent, FetchRequest};
 use telson_core::gateway::Phase;
+use telson_core::peer::Listening;
 use telson_core::{ConnId, FetchId, Input, Now, Output, gateway, switchboard};
 
 use crate::net::fetch::fetch;
@@ -34,6 +35,8 @@ pub(super) type SignalStream = Pin<Box<dyn Stream<Item = Signal> + Send>>;
 pub(super) struct Hooks {
     /// Called once, when clients may connect.
     pub(super) ready: Option<Box<dyn FnOnce() + Send>>,
+    /// Where the gateway listens, to be told once.
+    pub(super) listening: Option<Listening>,
     /// How long runs may go on after a signal that asks for the end.
     pub(super) drain: Duration,
     /// Called at each `SIGHUP`.
@@ -113,6 +116,9 @@ impl<R: Runtime, M: Machines> Engine<R, M> {
         let (_, none) = async_channel::bounded(1);
         let mut stored = std::pin::pin!(self.stored.take().unwrap_or(none));
         self.tell(Input::Gateway(gateway::Input::Started));
+        if let Some(listening) = self.hooks.listening.take() {
+            self.tell(Input::Gateway(gateway::Input::Listening(listening)));
+        }
         let mut stretch = 0;
         let outcome = loop {
             let now = self.clock.now().mono;
@@ -240,6 +246,7 @@ impl<R: Runtime, M: Machines> Engine<R, M> {
                     self.tell(Input::Gateway(gateway::Input::Process { id, event }));
                 }
             }
+            Event::Access(auth) => self.tell(Input::Gateway(gateway::Input::Access(auth))),
             Event::Upgrade { conn, peer, verdict, commands } => {
                 self.upgrades.insert(conn, verdict);
                 self.sockets.insert(conn, commands);

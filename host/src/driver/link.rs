@@ -14,6 +14,7 @@ use telson_core::fetch::FetchEvent;
 use telson_core::http::{BodyError, HttpRequest, HttpResponse};
 use telson_core::peer::Peer;
 use telson_core::process::ProcessEvent;
+use telson_core::settings::AuthSettings;
 use telson_core::{ConnId, FetchId, HttpId, ProcessId, switchboard};
 use telson_proto::CloseCode;
 
@@ -58,6 +59,8 @@ pub(super) enum Event {
         /// What became of it.
         event: ProcessEvent,
     },
+    /// The operator has changed what the gateway asks for.
+    Access(Box<AuthSettings>),
     /// A valid WebSocket upgrade request.
     Upgrade {
         /// Its name.

@@ -4,16 +4,18 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
+use async_channel::{Receiver, Sender};
 use futures_util::future::{Either, select};
 use rustix::net::sockopt::{set_ipv6_v6only, set_socket_reuseaddr};
 use rustix::net::{AddressFamily, SocketType};
 use rustix::process::{Resource, Rlimit};
+use telson_core::settings::AuthSettings;
 
 use crate::runtime::Runtime;
 
 use super::ServeError;
 use super::http;
-use super::link::Context;
+use super::link::{Context, Event};
 
 /// Connections that may wait to be accepted: a reconnect storm after a restart must not be turned away.
 const BACKLOG: i32 = 1_024;
@@ -120,5 +122,14 @@ pub(super) fn raise_file_limit() {
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = rustix::process::setrlimit(Resource::Nofile, raised) {
         tracing::debug!(target: "gateway", %error, "the limit of open files stays as it is");
+    }
+}
+
+/// Passes on what the operator changes, until the gateway goes down.
+pub(super) async fn pass_on(events: Sender<Event>, changes: Receiver<AuthSettings>) {
+    while let Ok(auth) = changes.recv().await {
+        if events.send(Event::Access(Box::new(auth))).await.is_err() {
+            return;
+        }
     }
 }

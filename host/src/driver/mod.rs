@@ -30,7 +30,8 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use async_channel::Receiver;
-use telson_core::settings::Settings;
+use telson_core::peer::Listening;
+use telson_core::settings::{AuthSettings, Settings};
 use telson_core::{Joined, Now, Seed};
 
 use crate::runtime::{Runtime, Signal};
@@ -55,6 +56,8 @@ pub struct ServeOptions {
     pub seed: Seed,
     /// Where signals come from.
     pub signals: Signals,
+    /// What the gateway asks for, each time that the operator has changed it.
+    pub changes: Option<Receiver<AuthSettings>>,
     /// Told once when the gateway listens and has loaded its state, with the addresses on which it listens.
     pub on_ready: Option<OnReady>,
     /// Called at each `SIGHUP`: reopens the log file.
@@ -128,7 +131,7 @@ pub async fn serve_with<R: Runtime, M: Machines>(
     options: ServeOptions,
     make: impl FnOnce(Settings, Seed, Now) -> M,
 ) -> Result<Exit, ServeError> {
-    let ServeOptions { settings, listeners, store, seed, signals, on_ready, on_hangup } = options;
+    let ServeOptions { settings, listeners, store, seed, signals, changes, on_ready, on_hangup } = options;
     let signals: engine::SignalStream = match signals {
         Signals::Process => Box::pin(runtime.signals().map_err(ServeError::Signals)?),
         Signals::Channel(channel) => Box::pin(channel),
@@ -141,13 +144,17 @@ pub async fn serve_with<R: Runtime, M: Machines>(
     for (addr, socket) in sockets {
         context.spawn(listen::accept(context.clone(), addr, socket));
     }
+    let listening = Some(Listening { addrs: bound.clone(), tailnet: None });
     let ready = Box::new(move || {
         listen::announce(&bound);
         if let Some(on_ready) = on_ready {
             on_ready(&bound);
         }
     });
-    let hooks = engine::Hooks { ready: Some(ready), drain: settings.drain, on_hangup };
+    if let Some(changes) = changes {
+        context.spawn(listen::pass_on(context.events.clone(), changes));
+    }
+    let hooks = engine::Hooks { ready: Some(ready), listening, drain: settings.drain, on_hangup };
     let engine = Engine::new(context, |now| make(settings, seed, now), store, hooks);
     let exit = engine.run(events, signals).await;
     if !matches!(exit, Ok(Exit::Forced)) {

@@ -4,6 +4,7 @@
 //! that wait are committed together, each in a savepoint of its own, so that one `fsync` serves many and one
 //! failure spoils none of the others. Loads see everything handed over before them.
 
+mod audit;
 mod error;
 pub mod export;
 mod foreign;

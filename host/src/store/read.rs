@@ -4,14 +4,14 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, Row, params};
 use serde_json::value::RawValue;
 use telson_core::store::{
-    AnswerRecord, DeviceRecord, Everything, Loaded, OpenRun, Query, SessionRecord, StoreError, TranscriptEnd,
-    TranscriptEntry,
+    AnswerRecord, DeviceRecord, Everything, Loaded, OpenRun, Query, Record, SessionRecord, Shelf, StoreError,
+    TranscriptEnd, TranscriptEntry,
 };
 use telson_core::{DeviceId, RunId, SessionId, SessionKey};
 use telson_proto::Json;
 
 use super::error::failure;
-use super::{page, search, usage};
+use super::{audit, page, search, usage};
 
 /// Answers a question.
 pub(super) fn load(connection: &Connection, query: &Query) -> Result<Loaded, StoreError> {
@@ -22,6 +22,7 @@ pub(super) fn load(connection: &Connection, query: &Query) -> Result<Loaded, Sto
         }
         Query::Page(query) => page::page(connection, query).map(Loaded::Page),
         Query::Search(query) => search::search(connection, query).map(Loaded::Hits),
+        Query::Audit(query) => audit::page(connection, query).map(Loaded::Audit),
         Query::Usage(query) => usage::usage(connection, query).map(Loaded::Usage),
     };
     answer.map_err(|error| failure(&error))
@@ -66,7 +67,18 @@ fn everything(connection: &Connection) -> rusqlite::Result<Everything> {
                 })
             },
         )?,
+        records: records(connection)?,
     })
+}
+
+/// Small records. One of a shelf that this program does not know stays where it is.
+fn records(connection: &Connection) -> rusqlite::Result<Vec<Record>> {
+    let all = rows(connection, "SELECT shelf, key, record FROM records", |row| {
+        let word: String = row.get(0)?;
+        let shelf = Shelf::ALL.iter().copied().find(|shelf| shelf.as_str() == word);
+        shelf.map(|shelf| Ok(Record { shelf, key: row.get(1)?, record: json(row, 2)? })).transpose()
+    })?;
+    Ok(all.into_iter().flatten().collect())
 }
 
 fn rows<T>(

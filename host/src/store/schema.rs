@@ -117,6 +117,27 @@ const MIGRATIONS: &[&str] = &[
         FROM transcripts t ORDER BY rowid;
     INSERT INTO unread SELECT session, 1, seq FROM transcripts WHERE archived_at IS NULL;
 ",
+    "
+    -- Small things that the gateway keeps whole in memory.
+    CREATE TABLE records (
+        shelf  TEXT NOT NULL,
+        key    TEXT NOT NULL,
+        record TEXT NOT NULL,
+        PRIMARY KEY (shelf, key)
+    ) STRICT, WITHOUT ROWID;
+
+    -- The book of deeds: who did what, from where, with which outcome.
+    CREATE TABLE audit (
+        id      INTEGER PRIMARY KEY,
+        at      INTEGER NOT NULL,
+        actor   TEXT NOT NULL,
+        address TEXT NOT NULL,
+        action  TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        outcome TEXT NOT NULL,
+        reason  TEXT
+    ) STRICT;
+",
 ];
 
 /// Brings a database to the newest version, one committed step at a time.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use async_channel::Receiver;
 use rusqlite::Connection;
 use telson_core::store::{
-    AnswerRecord, DeviceRecord, Everything, Loaded, Op, OpenRun, Query, SessionRecord, StoreError,
+    self, AnswerRecord, DeviceRecord, Everything, Loaded, Op, OpenRun, Query, SessionRecord, StoreError,
     Transaction, TranscriptEnd, TranscriptEntry,
 };
 use telson_core::{DeviceId, QueryId, RunId, SessionId, SessionKey, TxId};
@@ -127,6 +127,11 @@ fn all_ops() -> Vec<Op> {
         Op::PutSession(session("agent:main:main", 1)),
         Op::PutSession(session("agent:main:main", u64::from(u32::MAX) * 1_000)),
         Op::PutSession(session("agent:main:other", 2)),
+        Op::PutRecord(record(store::Shelf::ServiceTokens, "t1", "old")),
+        Op::PutRecord(record(store::Shelf::Approvals, "a1", "two")),
+        Op::PutRecord(record(store::Shelf::Approvals, "a2", "three")),
+        Op::DeleteRecord { shelf: store::Shelf::Approvals, key: "a2".to_owned() },
+        Op::PutRecord(record(store::Shelf::ServiceTokens, "t1", "one")),
         Op::AppendEntry(entry("s-1", 1, "what moves the sea?")),
         Op::AppendEntry(entry("s-1", 2, "tide and \u{1f319}")),
         Op::PutDevice(device("d1", "phone")),
@@ -154,7 +159,15 @@ fn all_rows() -> Everything {
             seq: 2,
             id: "00000002".to_owned(),
         }],
+        records: vec![
+            record(store::Shelf::Approvals, "a1", "two"),
+            record(store::Shelf::ServiceTokens, "t1", "one"),
+        ],
     }
+}
+
+fn record(shelf: store::Shelf, key: &str, text: &str) -> store::Record {
+    store::Record { shelf, key: key.to_owned(), record: Json::of(&text) }
 }
 
 #[test]
@@ -398,7 +411,7 @@ fn a_newer_database_is_not_touched() {
     let dir = Shelf::new().close();
     let path = dir.path().join("telson.db");
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    assert_eq!(open(&path).unwrap_err(), StoreOpenError::Newer { found: 99, known: 2 });
+    assert_eq!(open(&path).unwrap_err(), StoreOpenError::Newer { found: 99, known: 3 });
 }
 
 #[test]
@@ -453,4 +466,36 @@ fn a_full_disk_is_told_and_passes() {
     assert_eq!(results[0], Err(StoreError::Full));
     connection.pragma_update(None, "max_page_count", pages + 1_000).unwrap();
     assert_eq!(super::write::commit(&mut connection, &[big, small]), [Ok(()), Ok(())]);
+}
+
+#[test]
+fn the_book_of_deeds_is_read_from_its_end() {
+    let deed = |at: u64, actor: &str, action: &str, outcome: &str| store::AuditRecord {
+        at,
+        actor: actor.to_owned(),
+        address: "127.0.0.1".to_owned(),
+        action: action.to_owned(),
+        subject: "d".to_owned(),
+        outcome: outcome.to_owned(),
+        reason: (outcome == "denied").then(|| "missing scope".to_owned()),
+    };
+    let book = [
+        deed(1, "token", "device.pair.approve", "ok"),
+        deed(2, "device:a", "device.pair.approve", "denied"),
+        deed(3, "device:a", "node.invoke", "ok"),
+    ];
+    let shelf = Shelf::new();
+    shelf.write(book.iter().cloned().map(Op::AppendAudit).collect()).unwrap();
+    let queries = [
+        store::AuditQuery { limit: 10, ..store::AuditQuery::default() },
+        store::AuditQuery { limit: 1, before: Some(3), ..store::AuditQuery::default() },
+        store::AuditQuery { limit: 9, actor: Some("device:a".to_owned()), ..store::AuditQuery::default() },
+        store::AuditQuery { limit: 9, action: Some("device.".to_owned()), ..store::AuditQuery::default() },
+        store::AuditQuery { limit: 9, outcome: Some("denied".to_owned()), ..store::AuditQuery::default() },
+    ];
+    for query in queries {
+        let expected = query.of(&book);
+        assert!(!expected.is_empty(), "{query:?}");
+        assert_eq!(shelf.load(Query::Audit(query.clone())), Loaded::Audit(expected), "{query:?}");
+    }
 }

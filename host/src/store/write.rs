@@ -4,7 +4,7 @@ use rusqlite::{Connection, Params, TransactionBehavior, params};
 use telson_core::store::{Op, StoreError, Transaction, TranscriptEntry};
 
 use super::error::failure;
-use super::side;
+use super::{audit, side};
 
 /// Writes transactions with one commit. Each succeeds or fails by itself, unless the commit as a whole fails.
 pub(super) fn commit(connection: &mut Connection, group: &[Transaction]) -> Vec<Result<(), StoreError>> {
@@ -91,6 +91,15 @@ fn apply(connection: &Connection, op: &Op) -> rusqlite::Result<()> {
             params![record.id.as_str(), record.record.as_str()],
         ),
         Op::DeleteDevice(id) => run("DELETE FROM devices WHERE id = ?1", params![id.as_str()]),
+        Op::PutRecord(record) => run(
+            "INSERT INTO records (shelf, key, record) VALUES (?1, ?2, ?3)
+             ON CONFLICT (shelf, key) DO UPDATE SET record = ?3",
+            params![record.shelf.as_str(), record.key, record.record.as_str()],
+        ),
+        Op::DeleteRecord { shelf, key } => {
+            run("DELETE FROM records WHERE shelf = ?1 AND key = ?2", params![shelf.as_str(), key])
+        }
+        Op::AppendAudit(record) => audit::append(connection, record),
         Op::PutAnswer(record) => run(
             "INSERT INTO answers (key, digest, at, answer) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (key) DO UPDATE SET digest = ?2, at = ?3, answer = ?4",

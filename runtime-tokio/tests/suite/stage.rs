@@ -90,6 +90,7 @@ impl Stage {
             store: store::open(&state.path().join("telson.db")).unwrap(),
             seed: [7; 32].into(),
             signals: Signals::Channel(channel),
+            changes: None,
             on_ready: Some(Box::new(move |addrs| ready.send(addrs[0]).unwrap())),
             on_hangup: None,
         };

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use telson_proto::{Protocol, Role, Scope, Scopes};
 
-use crate::auth::{AuthMethod, Client, Declared, Effect, Principal, authorize};
+use crate::auth::{AuthMethod, Client, Credential, Declared, Effect, Principal, authorize};
 use crate::gateway::{Gateway, Input, METHODS, Output};
 use crate::ids::{ConnId, SessionKey, Ticket};
 use crate::messages::{Down, Request, Up};
@@ -174,6 +174,8 @@ fn principal(protocol: Protocol, role: Role, scopes: Scopes, method: AuthMethod)
         role,
         scopes,
         method,
+        credential: Credential::Shared { epoch: 0 },
+        user: None,
         device: None,
         protocol,
         addr: IpAddr::from([10, 0, 0, 1]),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use telson_proto::{Json, Protocol, Role, Scope, Scopes};
 
-use crate::auth::{AuthMethod, Client, Declared, Principal};
+use crate::auth::{AuthMethod, Client, Credential, Declared, Principal};
 use crate::gateway::{Input, Output};
 use crate::messages::{Audience, Down, Outcome, Publish, Request, Up};
 use crate::settings::{AuthMode, Settings};
@@ -67,6 +67,8 @@ impl World {
             role: Role::Operator,
             scopes: Scopes::from_iter(scopes.iter().copied()),
             method: AuthMethod::Token,
+            credential: Credential::Shared { epoch: 0 },
+            user: None,
             device: None,
             protocol,
             addr: IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -229,6 +231,7 @@ impl World {
             }
             Query::Search(search) => Loaded::Hits(search.rank(self.lines.values().flatten().rev())),
             Query::Usage(usage) => Loaded::Usage(usage.of(std::iter::empty())),
+            Query::Audit(query) => Loaded::Audit(query.of(&[])),
         }
     }
 }
