@@ -144,6 +144,11 @@ impl Client {
         let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
         let (socket, _) = tungstenite::client::client_with_config(request, stream, Some(config))
             .expect("the gateway accepts the upgrade");
+        Self::upgraded(socket, dialect)
+    }
+
+    /// A connection that somebody else has opened; reads the challenge.
+    pub fn upgraded(socket: WebSocket<TcpStream>, dialect: Dialect) -> Self {
         let mut client = Self {
             socket,
             dialect,
