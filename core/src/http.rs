@@ -78,8 +78,9 @@ impl HttpResponse {
 
     /// The head of a stream of server-sent events (spec 04 §5.4).
     pub fn events() -> Self {
-        Self::of(200, "text/event-stream; charset=utf-8", String::new())
-            .header("cache-control", "no-cache")
+        let mut head = Self::of(200, "text/event-stream; charset=utf-8", String::new());
+        head.headers.retain(|(name, _)| *name != "cache-control");
+        head.header("cache-control", "no-cache")
             .header("connection", "keep-alive")
             .header("x-accel-buffering", "no")
     }
@@ -90,6 +91,8 @@ impl HttpResponse {
             ("content-type", content_type.into()),
             ("x-content-type-options", "nosniff".to_owned()),
             ("referrer-policy", "no-referrer".to_owned()),
+            // An answer may hold what only its asker may see (spec 08 S-23).
+            ("cache-control", "no-store".to_owned()),
         ];
         Self { status, headers, body: body.into() }
     }

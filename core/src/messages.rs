@@ -216,6 +216,8 @@ pub struct Publish {
 pub enum Audience {
     /// Everyone whom the guard lets hear it.
     All,
+    /// Those of them who may read, or only those who may not.
+    Readers(bool),
     /// The same, and the payload's `sessionKey`, its first member, may be respelled [C-06].
     Session(SessionKey),
     /// Connections that called `sessions.subscribe`.

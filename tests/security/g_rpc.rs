@@ -75,7 +75,7 @@ fn s_66_a_command_in_a_message_asks_for_what_its_method_asks_for() {
         .ask("chat.send", &json!({"sessionKey": "main", "message": "remember me", "idempotencyKey": "1"}));
     admin.chat_of(run["runId"].as_str().expect("a run"));
     let kept = |client: &mut Client| {
-        let history = client.ask("chat.history", &json!({"sessionKey": "main"}));
+        let history = client.ask("chat.history", &json!({"sessionKey": "main", "limit": 1000}));
         let row = client.ask("sessions.list", &json!({}));
         let row = row["sessions"].as_array().and_then(|rows| rows.first()).cloned().unwrap_or_default();
         let levels = [
@@ -91,7 +91,9 @@ fn s_66_a_command_in_a_message_asks_for_what_its_method_asks_for() {
     };
     let before = kept(&mut admin);
     for (n, scopes) in
-        [&["operator.write"][..], &["operator.read"], &[], &["operator.approvals"]].iter().enumerate()
+        [&["operator.write"][..], &["operator.read"], &["operator.questions"], &["operator.approvals"]]
+            .iter()
+            .enumerate()
     {
         let device = Device::new(u8::try_from(20 + n).expect("few"));
         let mut client = rig.enter(&Ask::device(Dialect::V3, &device, scopes));
@@ -127,7 +129,6 @@ fn s_67_what_is_internal_is_no_parameter() {
         "workspaceDir",
         "workspace",
         "cwd",
-        "parentSessionKey",
         "senderIsOwner",
         "owner",
         "internal",
@@ -257,7 +258,9 @@ fn s_69_every_spelling_of_a_session_gives_the_same_verdict() {
         "\u{ff4d}\u{ff41}\u{ff49}\u{ff4e}",
         "agent:main:MAIN",
     ];
-    for (n, scopes) in [&["operator.pairing"][..], &["operator.approvals"], &[]].iter().enumerate() {
+    for (n, scopes) in
+        [&["operator.pairing"][..], &["operator.approvals"], &["operator.questions"]].iter().enumerate()
+    {
         let device = Device::new(u8::try_from(30 + n).expect("few"));
         for dialect in Dialect::ALL {
             let mut client = rig.enter(&Ask::device(dialect, &device, scopes));
@@ -321,12 +324,10 @@ fn s_71_no_secret_of_the_configuration_is_ever_said() {
     provider["baseUrl"] = json!("http://127.0.0.1:9/v1");
     provider["models"] = json!([{"id": "tide-1"}]);
     config["agents"] = json!({"defaults": {"model": {"primary": "canary/tide-1"}}});
-    let server = &mut config["mcp"]["servers"]["canary"];
-    server["url"] = json!("http://127.0.0.1:9/mcp");
-    if let Some(server) = server.as_object_mut() {
-        // A server is a program or a URL; the variables of the other one are secrets in the file all the same.
-        server.remove("env");
-    }
+    // A server is a program or a URL.
+    let env = config["mcp"]["servers"]["canary"].as_object_mut().and_then(|server| server.remove("env"));
+    config["mcp"]["servers"]["canary"]["url"] = json!("http://127.0.0.1:9/mcp");
+    config["mcp"]["servers"]["second"] = json!({"command": "/bin/cat", "env": env});
     for (profile, kind) in [("canary", "api_key")] {
         if let Some(entry) = config["auth"]["profiles"][profile].as_object_mut() {
             entry.entry("provider").or_insert(json!("canary"));
@@ -346,7 +347,7 @@ fn s_71_no_secret_of_the_configuration_is_ever_said() {
             let device = who.key(dialect);
             let ask = match who {
                 Who::Device(scope) => Ask::device(dialect, &device, &[scope]),
-                Who::Powerless => Ask::device(dialect, &device, &[]),
+                Who::Powerless => Ask::device(dialect, &device, &["operator.questions"]),
                 Who::Shared => Ask::shared(dialect),
                 Who::Node => Ask::node(dialect, &device),
             };

@@ -72,8 +72,12 @@ const COVERED_BY: &[(u32, &str, &str)] = &[
 /// Entry, and why it has no test yet or only a part of one. `docs/src/security.md` shows the same table.
 pub const OUTSTANDING: &[(u32, &str)] = &[
     (5, "comes with trusted proxies"),
+    (7, "a paired device that asks for more on this host still gets it with the secret"),
     (11, "comes with revoking and rotating"),
     (12, "comes with rotating secrets while the gateway runs"),
+    (18, "a foreign page is refused at its connect, not before the upgrade"),
+    (19, "a name that is not the gateway's is refused where no secret is asked for only"),
+    (20, "a request of a foreign page that carries the secret is served"),
     (21, "there is no web UI; the command line sends a stored token to its own gateway only"),
     (24, "there is no web UI and no export as HTML"),
     (26, "comes with trusted proxies"),
@@ -143,7 +147,13 @@ fn tested() -> BTreeSet<u32> {
                     .skip(1)
                     .any(|list| list.split(')').next().unwrap_or_default().contains(&name));
             assert!(marked || listed, "{}: {name} is never run", path.display());
-            numbers.insert(number);
+            let ignored = at > 1 && all[at - 2].trim().starts_with("#[ignore");
+            if ignored {
+                let listed = OUTSTANDING.iter().any(|(entry, _)| *entry == number);
+                assert!(listed, "{}: {name} is ignored and its entry is not outstanding", path.display());
+            } else {
+                numbers.insert(number);
+            }
         }
     }
     numbers

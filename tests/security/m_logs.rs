@@ -22,7 +22,7 @@ const HOSTILE: [&str; 8] = [
 fn drawing(text: &str) -> Option<char> {
     text.chars().find(|c| {
         (c.is_control() && *c != '\n')
-            || matches!(*c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200b}' | '\u{2028}' | '\u{2029}')
+            || matches!(*c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
     })
 }
 

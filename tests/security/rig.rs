@@ -339,7 +339,7 @@ pub const UPGRADE: [(&str, &str); 4] = [
 pub enum Who {
     /// A device with this scope alone.
     Device(&'static str),
-    /// A device with none.
+    /// A device with a scope that no method asks for: protocol 3 takes none at all for everything.
     Powerless,
     /// The gateway's secret without a device.
     Shared,
@@ -373,7 +373,7 @@ impl Who {
         let device = self.key(dialect);
         match self {
             Self::Device(scope) => rig.enter(&Ask::device(dialect, &device, &[scope])),
-            Self::Powerless => rig.enter(&Ask::device(dialect, &device, &[])),
+            Self::Powerless => rig.enter(&Ask::device(dialect, &device, &["operator.questions"])),
             // Not the command line of this machine, which protocol 4 lets keep its scopes (spec 01 §3.6).
             Self::Shared => rig.enter(&Ask { id: "openclaw-probe", mode: "probe", ..Ask::shared(dialect) }),
             Self::Node => rig.enter(&Ask::node(dialect, &device)),
@@ -384,7 +384,8 @@ impl Who {
     pub fn holds(self, dialect: Dialect) -> Vec<&'static str> {
         match self {
             Self::Device(scope) => vec![scope],
-            Self::Powerless | Self::Node => vec![],
+            Self::Powerless => vec!["operator.questions"],
+            Self::Node => vec![],
             Self::Shared if dialect == Dialect::V4 => vec![],
             Self::Shared => SCOPES.to_vec(),
         }

@@ -212,10 +212,12 @@ impl Dice {
         let flags = u8::try_from(self.below(16)).expect("small") << 4;
         let payload = match self.below(3) {
             0 => self.bytes(200),
-            1 => json!({"type": self.pick(&["req", "connect", "event", "res", "hello-ok"]), "id": "1", "method": "connect",
+            1 => {
+                json!({"type": self.pick(&["req", "connect", "event", "res"]), "id": "1", "method": "connect",
                 "params": self.object(2)})
-            .to_string()
-            .into_bytes(),
+                .to_string()
+                .into_bytes()
+            }
             _ => vec![b'['; self.below(60_000)],
         };
         let mut bytes = vec![if self.chance(60) { 0x80 | (opcode & 9) } else { flags | opcode }];

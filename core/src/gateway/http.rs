@@ -64,7 +64,7 @@ impl Gateway {
         if !matches!(request.method.as_str(), "GET" | "HEAD") {
             return HttpResponse::text(405, "Method Not Allowed").header("allow", "GET, HEAD");
         }
-        probe(self, request).header("cache-control", "no-store")
+        probe(self, request)
     }
 
     fn live(&self, _: &HttpRequest) -> HttpResponse {

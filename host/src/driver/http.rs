@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_channel::Sender;
+use async_channel::{Receiver, Sender};
 use futures_util::future::{Either, select};
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderValue, ORIGIN};
 use http::request::Parts;
@@ -30,7 +30,8 @@ use super::body::{self, Read};
 use super::exchange::{Asked, Order, next_order};
 use super::frames::Frames;
 use super::line::{Line, Watch};
-use super::link::{Admitted, Command, Context, Event, Place, Verdict};
+use super::link::{Admitted, Command, Context, Event, Verdict};
+use super::seats::Seat;
 use super::socket;
 use super::upgrade::{Wish, wish};
 
@@ -43,17 +44,22 @@ const BUFFER: usize = 32 * 1024;
 type Io<R> = FuturesIo<Line<R>>;
 
 /// Serves one connection until it ends, is upgraded, or the gateway goes down.
-pub(super) async fn serve<R: Runtime>(context: Context<R>, place: Place, stream: R::Stream, addr: IpAddr) {
+pub(super) async fn serve<R: Runtime>(
+    context: Context<R>,
+    (seat, cuts): (Seat, Receiver<()>),
+    stream: R::Stream,
+    addr: IpAddr,
+) {
     let line = Line::new(Patient::new(context.runtime.clone(), stream, WRITE_PATIENCE));
     let runtime = context.runtime.clone();
     let closing = context.closing.clone();
-    let (cut, cuts) = async_channel::bounded(1);
     let client = Client {
         context,
         addr: addr.to_canonical(),
         line: line.clone(),
-        cut,
+        cut: seat.cut(),
         unread: AtomicBool::new(false),
+        seat,
     };
     let client = Arc::new(client);
     let shared = Arc::clone(&client);
@@ -86,7 +92,6 @@ pub(super) async fn serve<R: Runtime>(context: Context<R>, place: Place, stream:
             tracing::debug!(target: "gateway.http", peer = %addr, %error, "a connection ended badly");
         }
     }
-    drop(place);
 }
 
 /// One accepted connection and its client's address.
@@ -98,6 +103,7 @@ struct Client<R: Runtime> {
     cut: Sender<()>,
     /// The client may still be sending what nobody reads.
     unread: AtomicBool,
+    seat: Seat,
 }
 
 /// How a request is to be answered.
@@ -109,7 +115,15 @@ enum Reply {
 }
 
 impl<R: Runtime> Client<R> {
-    async fn answer(&self, mut request: Request<Incoming>) -> Answer<R> {
+    /// Answers a request. Until the answer is there the connection keeps its seat; a stream keeps it to its end.
+    async fn answer(&self, request: Request<Incoming>) -> Answer<R> {
+        self.seat.keep(true);
+        let answer = self.decide(request).await;
+        self.seat.keep(matches!(answer.body(), Content::Stream(_)));
+        answer
+    }
+
+    async fn decide(&self, mut request: Request<Incoming>) -> Answer<R> {
         let refuse =
             |reason| answer::whole(HttpResponse::text(400, reason).header("connection", "close"), false);
         if request.headers().get_all(HOST).iter().nth(1).is_some() {

@@ -23,9 +23,6 @@ const BACKLOG: i32 = 1_024;
 /// How long to wait after an accept that failed for want of something, such as file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// HTTP connections that may be open at once, upgraded ones not counted. One more is dropped at once.
-const HTTP_CONNECTIONS: usize = 1_024;
-
 /// Binds every address. The first must work, a further one need not.
 pub(super) fn bind<R: Runtime>(
     runtime: &R,
@@ -90,8 +87,8 @@ pub(super) async fn accept<R: Runtime>(context: Context<R>, addr: SocketAddr, li
             Either::Right((accepted, _)) => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => match context.enter(HTTP_CONNECTIONS) {
-                Some(place) => context.spawn(http::serve(context.clone(), place, stream, peer.ip())),
+            Ok((stream, peer)) => match context.enter(peer.ip()) {
+                Some(seat) => context.spawn(http::serve(context.clone(), seat, stream, peer.ip())),
                 None => {
                     tracing::debug!(target: "gateway", %peer, "too many open connections; this one is dropped");
                 }
