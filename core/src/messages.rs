@@ -8,6 +8,7 @@ use telson_proto::{CloseCode, Dialect, ErrorShape, EventName, Json, Protocol, St
 
 use crate::auth::Principal;
 use crate::ids::{ConnId, SessionKey, Ticket};
+use crate::ingress::{Hint, Rules};
 use crate::peer::Peer;
 
 /// From a switchboard to the gateway.
@@ -22,6 +23,8 @@ pub enum Up {
         /// The connection.
         conn: ConnId,
     },
+    /// An upgrade was refused for want of a setting.
+    Hint(Hint),
     /// A sign of life from the client itself: a pong.
     Alive {
         /// The connection.
@@ -133,6 +136,8 @@ pub enum Down {
         /// The name the client used.
         spelling: String,
     },
+    /// From now on upgrades are judged by these rules.
+    Rules(Arc<Rules>),
     /// Close one connection.
     Close {
         /// The connection.
@@ -216,10 +221,10 @@ pub struct Publish {
 pub enum Audience {
     /// Everyone whom the guard lets hear it.
     All,
-    /// Those of them who may read, or only those who may not.
-    Readers(bool),
     /// The same, and the payload's `sessionKey`, its first member, may be respelled [C-06].
     Session(SessionKey),
+    /// Those of them who may read, or only those who may not.
+    Readers(bool),
     /// Connections that called `sessions.subscribe`.
     SessionList,
     /// Connections that called `sessions.messages.subscribe` for this session.
