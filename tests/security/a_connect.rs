@@ -65,13 +65,7 @@ fn s_02_garbage_is_never_better_than_nothing() {
         } else {
             json!({"mode": "token"})
         };
-        let home = Home::new(Binary::Telson);
-        let mut config = super::rig::config(&json!({"gateway": {"auth": auth}}));
-        if let Some(auth) = config["gateway"]["auth"].as_object_mut() {
-            auth.retain(|_, value| !value.is_null());
-        }
-        home.configure(&config.to_string());
-        let rig = Rig { gateway: home.start() };
+        let rig = Rig::with(Binary::Telson, &json!({"gateway": {"auth": auth}}));
         let showing = |ask: Ask<'static>, secret: Option<&'static str>| match password {
             true => Ask { token: None, password: secret, ..ask },
             false => Ask { token: secret, ..ask },
@@ -156,6 +150,16 @@ const IDS: [&str; 14] = [
     "openclaw-browser-copilot",
 ];
 const MODES: [&str; 7] = ["webchat", "cli", "ui", "backend", "node", "probe", "test"];
+
+/// Some of them together.
+pub const CALLED: [(&str, &str); 6] = [
+    ("cli", "cli"),
+    ("gateway-client", "backend"),
+    ("openclaw-control-ui", "ui"),
+    ("webchat-ui", "webchat"),
+    ("openclaw-ios", "ui"),
+    ("test", "test"),
+];
 
 #[test]
 fn s_08_a_native_node_must_have_a_device_whatever_it_shows_and_calls_itself() {

@@ -72,7 +72,6 @@ fn s_18_a_page_of_another_site_never_gets_in() {
     rig.lives();
 }
 
-#[ignore = "outstanding: the ingress is being built"]
 #[test]
 fn s_18_a_foreign_page_is_refused_before_the_upgrade() {
     let rig = Rig::new();
@@ -84,7 +83,6 @@ fn s_18_a_foreign_page_is_refused_before_the_upgrade() {
     assert_eq!(rig.http("GET", "/", &headers, "").status, 403);
 }
 
-#[ignore = "outstanding: the ingress is being built"]
 #[test]
 fn s_19_a_name_that_is_not_the_gateways_leads_nowhere() {
     let rig = Rig::new();
@@ -132,7 +130,6 @@ fn s_19_a_broken_host_is_no_servers_error() {
     rig.finish();
 }
 
-#[ignore = "outstanding: the ingress is being built"]
 #[test]
 fn s_20_a_page_of_another_site_sends_no_requests_in_the_users_name() {
     let rig = Rig::new();

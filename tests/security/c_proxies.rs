@@ -6,10 +6,11 @@ use serde_json::json;
 use telson_core::peer::is_loopback_name;
 use telson_tests::support::binary::Binary;
 use telson_tests::support::client::Dialect;
+use telson_tests::support::device::Device;
 use telson_tests::support::gateway::{Gateway, Home};
 
 use super::h_http::ROUTES;
-use super::rig::{Ask, Refused, Rig, TOKEN};
+use super::rig::{Ask, Refused, Rig, TOKEN, powers};
 
 /// Headers that a proxy adds, in some of their spellings.
 const PROXIES: [(&str, &str); 14] = [
@@ -217,4 +218,154 @@ fn s_31_only_whole_names_and_parsed_addresses_are_this_host() {
     for name in elsewhere {
         assert!(!is_loopback_name(name), "{name:?}");
     }
+}
+
+/// A gateway that takes the users of a proxy on this host.
+fn behind_a_proxy() -> Rig {
+    let gateway = json!({"gateway": {
+        "trustedProxies": ["127.0.0.1"],
+        "auth": {
+            "mode": "trusted-proxy", "token": null,
+            "identityScopes": {"reader": ["operator.read"]},
+            "trustedProxy": {
+                "userHeader": "x-user", "allowLoopback": true,
+                "secretHeader": {"name": "x-proxy-key", "value": PROXY_KEY},
+            },
+        },
+    }});
+    Rig::with(Binary::Telson, &gateway)
+}
+
+const PROXY_KEY: &str = "what-the-proxy-proves-itself-by-0123456789";
+
+#[test]
+fn s_05_a_proxys_user_gets_what_its_name_may_and_nothing_that_it_asks_for() {
+    let rig = behind_a_proxy();
+    let host = format!("{}", rig.address());
+    let origin = format!("http://{host}");
+    let proxied = |user: &'static str, page: bool| {
+        let mut headers =
+            vec![("x-forwarded-for", "203.0.113.9"), ("x-user", user), ("x-proxy-key", PROXY_KEY)];
+        if page {
+            headers.push(("origin", origin.as_str()));
+        }
+        headers
+    };
+    let mut inside = 0;
+    for dialect in Dialect::ALL {
+        for (n, (id, mode)) in (0..).zip(super::a_connect::CALLED) {
+            let device = Device::new(n);
+            for user in ["reader", "somebody-new"] {
+                for device in [None, Some(&device)] {
+                    for page in [false, true] {
+                        let headers = proxied(user, page);
+                        let ask = Ask { id, mode, device, headers, ..Ask::nobody(dialect) };
+                        let Ok(mut client) = rig.try_enter(&ask) else { continue };
+                        inside += 1;
+                        let powers = powers(&mut client);
+                        assert!(powers.is_subset(&["read"].into()), "{dialect:?} {id}/{mode}: {powers:?}");
+                        // And the second time, when it could have been remembered.
+                        assert!(super::rig::powers(&mut client).is_subset(&["read"].into()));
+                    }
+                }
+            }
+        }
+    }
+    assert!(inside > 0, "the users of the proxy are let in");
+    // A node needs its own device behind a proxy too.
+    let headers = proxied("reader", false);
+    for dialect in [Dialect::V3, Dialect::V4] {
+        let ask = Ask {
+            role: "node",
+            id: "node-host",
+            mode: "node",
+            headers: headers.clone(),
+            ..Ask::nobody(dialect)
+        };
+        assert!(rig.try_enter(&ask).is_err(), "{dialect:?}");
+    }
+    // Over HTTP a user is no more than over a socket.
+    let lines = [
+        ("X-Forwarded-For", "203.0.113.9"),
+        ("X-User", "reader"),
+        ("X-Proxy-Key", PROXY_KEY),
+        ("X-Openclaw-Scopes", "operator.admin"),
+    ];
+    for (method, path) in ROUTES.iter().filter(|(method, _)| *method == "POST") {
+        let reply = rig.http(method, path, &lines, "{}");
+        assert!(matches!(reply.status, 401 | 403), "{method} {path}: {reply:?}");
+    }
+    rig.finish();
+}
+
+#[test]
+fn s_27_who_speaks_like_the_proxy_and_cannot_prove_it_is_nobody() {
+    let rig = behind_a_proxy();
+    let forgeries: [&[(&str, &str)]; 8] = [
+        &[("x-user", "reader")],
+        &[("x-forwarded-for", "203.0.113.9"), ("x-user", "reader")],
+        &[("x-forwarded-for", "203.0.113.9"), ("x-user", "reader"), ("x-proxy-key", "")],
+        &[("x-forwarded-for", "203.0.113.9"), ("x-user", "reader"), ("x-proxy-key", "wrong")],
+        &[("x-forwarded-for", "127.0.0.1"), ("x-user", "reader"), ("x-proxy-key", PROXY_KEY)],
+        &[("x-forwarded-for", "203.0.113.9"), ("x-forwarded-user", "admin"), ("x-proxy-key", PROXY_KEY)],
+        &[("x-forwarded-for", "203.0.113.9"), ("x-user", " "), ("x-proxy-key", PROXY_KEY)],
+        &[("x-forwarded-for", "203.0.113.9"), ("remote-user", "admin"), ("x-remote-user", "admin")],
+    ];
+    for headers in forgeries {
+        for dialect in Dialect::ALL {
+            let device = Device::new(9);
+            for device in [None, Some(&device)] {
+                let ask = Ask { device, headers: headers.to_vec(), ..Ask::nobody(dialect) };
+                assert!(rig.try_enter(&ask).is_err(), "{headers:?} on {dialect:?}");
+            }
+        }
+        for (method, path) in ROUTES {
+            let reply = rig.http(method, path, headers, "{}");
+            assert!(matches!(reply.status, 401 | 403), "{headers:?}: {method} {path}: {reply:?}");
+        }
+    }
+    rig.finish();
+}
+
+#[test]
+fn s_26_what_a_client_writes_before_its_proxy_moves_nothing() {
+    let rules = json!({"gateway": {"trustedProxies": ["127.0.0.1"],
+        "auth": {"rateLimit": {"exemptLoopback": false, "maxAttempts": 10}}}});
+    let rig = Rig::with(Binary::Telson, &rules);
+    let knock = |chain: &str, token: &str| {
+        let reply = rig.http(
+            "GET",
+            "/v1/models",
+            &[("X-Forwarded-For", chain), ("Authorization", &format!("Bearer {token}"))],
+            "",
+        );
+        reply.status
+    };
+    // Ten guesses, each under another made-up beginning, are one client's.
+    let spoofs = [
+        "",
+        "1.2.3.4, ",
+        "127.0.0.1, ",
+        "unknown, ",
+        "::1, ",
+        "_hidden, ",
+        "1.2.3.4, 5.6.7.8, ",
+        "[2001:db8::1]:80, ",
+        "203.0.113.77, ",
+        "10.0.0.1, ",
+    ];
+    for spoof in spoofs {
+        assert_eq!(knock(&format!("{spoof}203.0.113.9"), "wrong-wrong-wrong"), 401, "{spoof}");
+    }
+    for chain in ["203.0.113.9", "8.8.8.8, 203.0.113.9", "203.0.113.9, 127.0.0.1", "::ffff:203.0.113.9"] {
+        assert_eq!(knock(chain, TOKEN), 429, "{chain} is the same client");
+    }
+    assert_eq!(knock("203.0.113.10", TOKEN), 200, "its neighbour is not");
+    assert_eq!(knock("203.0.113.9, 203.0.113.10", TOKEN), 200, "the right-most counts");
+    for nobody in ["127.0.0.1", "::1", "0.0.0.0", "unknown", "", "127.0.0.1, ::1"] {
+        assert_eq!(knock(nobody, TOKEN), 403, "{nobody:?} names nobody");
+    }
+    let long = format!("{}203.0.113.10", "9.9.9.9, ".repeat(1_200));
+    assert!(matches!(knock(&long, TOKEN), 200 | 400 | 403 | 431));
+    rig.finish();
 }

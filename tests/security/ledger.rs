@@ -10,6 +10,26 @@ const ENTRIES: u32 = 114;
 
 /// Entry, file, test: what is tested beside the code.
 const COVERED_BY: &[(u32, &str, &str)] = &[
+    (5, "core/src/auth/tests/vouched.rs", "a_user_gets_no_more_than_its_name_whatever_client_it_says_it_is"),
+    (
+        13,
+        "core/src/auth/tests/vouched.rs",
+        "the_password_is_for_clients_on_this_host_and_no_fallback_for_others",
+    ),
+    (
+        18,
+        "core/src/ingress/tests.rs",
+        "an_upgrade_from_a_page_that_does_not_belong_here_is_refused_whatever_else_it_says",
+    ),
+    (20, "core/src/ingress/tests.rs", "what_a_form_or_image_of_another_page_can_send_changes_nothing"),
+    (
+        25,
+        "core/src/ingress/tests.rs",
+        "whoever_leaves_a_proxys_mark_is_never_local_and_untrusted_ones_are_attributed_to_nobody",
+    ),
+    (26, "core/src/ingress/walk.rs", "the_rightmost_untrusted_hop_is_the_client"),
+    (27, "core/src/auth/tests/vouched.rs", "a_proxy_on_this_host_proves_itself_or_counts_for_nothing"),
+    (76, "core/src/ingress/path.rs", "five_hundred_ways_to_write_a_path_otherwise_are_refused"),
     (2, "core/src/auth/tests/table.rs", "every_way_to_come_in_ends_as_the_table_says"),
     (2, "core/src/auth/tests/table.rs", "garbage_is_never_better_than_nothing"),
     (
@@ -71,17 +91,11 @@ const COVERED_BY: &[(u32, &str, &str)] = &[
 
 /// Entry, and why it has no test yet or only a part of one. `docs/src/security.md` shows the same table.
 pub const OUTSTANDING: &[(u32, &str)] = &[
-    (5, "comes with trusted proxies"),
     (7, "a paired device that asks for more on this host still gets it with the secret"),
     (11, "comes with revoking and rotating"),
     (12, "comes with rotating secrets while the gateway runs"),
-    (18, "a foreign page is refused at its connect, not before the upgrade"),
-    (19, "a name that is not the gateway's is refused where no secret is asked for only"),
-    (20, "a request of a foreign page that carries the secret is served"),
     (21, "there is no web UI; the command line sends a stored token to its own gateway only"),
     (24, "there is no web UI and no export as HTML"),
-    (26, "comes with trusted proxies"),
-    (27, "comes with trusted proxies"),
     (28, "comes with Tailscale"),
     (34, "there are no webhooks"),
     (42, "comes with device tokens that can be rotated"),

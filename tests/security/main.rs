@@ -17,6 +17,7 @@ mod b_origin;
 mod c_proxies;
 mod d_floods;
 mod d_guesses;
+mod e_decisions;
 mod e_pairing;
 mod g_rpc;
 mod h_http;

@@ -98,7 +98,16 @@ pub fn config(more: &Value) -> Value {
         },
     });
     merge(&mut config, more);
+    drop_null(&mut config);
     config
+}
+
+/// A setting that is `null` here is left out.
+fn drop_null(value: &mut Value) {
+    if let Value::Object(members) = value {
+        members.retain(|_, member| !member.is_null());
+        members.values_mut().for_each(drop_null);
+    }
 }
 
 fn merge(into: &mut Value, more: &Value) {
