@@ -9,6 +9,7 @@ use telson_proto::{Json, Scopes};
 
 use crate::api::ApiSettings;
 use crate::auth::Secret;
+use crate::devices::Network;
 use crate::ids::AgentId;
 use crate::limits;
 use crate::mcp::settings::McpServerSettings;
@@ -100,6 +101,8 @@ pub struct AuthSettings {
     pub disable_device_auth: bool,
     /// `gateway.nodes.pairing.autoApproveLocal`.
     pub auto_approve_local: bool,
+    /// `gateway.nodes.pairing.autoApproveCidrs`: networks whose new nodes are approved at once.
+    pub auto_approve_networks: Vec<Network>,
 }
 
 /// What the gateway asks for.
@@ -390,6 +393,7 @@ impl AuthSettings {
             allow_insecure_auth: false,
             disable_device_auth: false,
             auto_approve_local: true,
+            auto_approve_networks: Vec::new(),
         }
     }
 }

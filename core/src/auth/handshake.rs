@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use telson_proto::Dialect;
 
+use super::enter::Turn;
 use super::failure::Refusal;
 use super::limiter::Limiter;
 use super::origin;
@@ -88,10 +89,12 @@ impl Gateway {
         let entry = self
             .check_origin(&connect, &request)
             .and_then(|()| self.verify(&connect, &request))
+            .map_err(Turn::from)
             .and_then(|verified| self.pair(&connect, &request, &verified));
         match entry {
             Ok(entry) => self.enter(connect, entry),
-            Err(refusal) => self.refuse(&connect, Some(&request), refusal),
+            Err(Turn::Away(refusal)) => self.refuse(&connect, Some(&request), *refusal),
+            Err(Turn::Wait(asking)) => self.turn_to_wait(connect, *asking),
         }
     }
 

@@ -23,6 +23,8 @@ pub(super) enum Class {
     DeviceToken,
     /// A setup code's token.
     BootstrapToken,
+    /// A program's token.
+    ServiceToken,
 }
 
 /// Who is counted together.

@@ -9,6 +9,7 @@ use super::failure::Failure;
 use super::issue::Issue;
 use super::policies::queues;
 use super::tree::Node;
+use crate::devices::Network;
 use crate::ids::AgentId;
 use crate::limits::length;
 use crate::providers::known;
@@ -52,6 +53,9 @@ pub(super) fn auth(root: &Node, mode: AuthMode) -> AuthSettings {
         disable_device_auth: ui("dangerouslyDisableDeviceAuth").unwrap_or(plain.disable_device_auth),
         auto_approve_local: flag(root, "gateway.nodes.pairing.autoApproveLocal")
             .unwrap_or(plain.auto_approve_local),
+        auto_approve_networks: texts(root, "gateway.nodes.pairing.autoApproveCidrs")
+            .filter_map(|text| Network::parse(text).ok())
+            .collect(),
         ..plain
     }
 }

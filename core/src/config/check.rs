@@ -9,6 +9,7 @@ use super::issue::{Issue, Place, Warning};
 use super::keys::{KEYS, Key, Kind, Step, steps};
 use super::nearest;
 use super::tree::{Member, Node, Value};
+use crate::devices::Network;
 use crate::settings::ModelRef;
 
 /// What a check found.
@@ -182,6 +183,7 @@ impl<'a> Check<'a> {
             Kind::Choices(words) => Some(Kind::Choice(words)),
             Kind::Origins => Some(Kind::Origin),
             Kind::Models => Some(Kind::Model),
+            Kind::Networks => Some(Kind::Network),
             _ => None,
         };
         match (list, &node.value) {
@@ -243,7 +245,7 @@ fn fits(node: &Node, kind: Kind) -> Result<(), String> {
             Value::Number(number) => Err(format!("is {number}")),
             _ => wrong(),
         },
-        Kind::Choices(_) | Kind::Texts | Kind::Origins | Kind::Models => wrong(),
+        Kind::Choices(_) | Kind::Texts | Kind::Origins | Kind::Models | Kind::Networks => wrong(),
         _ => node.text().map_or_else(wrong, |text| text_fits(text, kind)),
     }
 }
@@ -268,6 +270,7 @@ fn text_fits(text: &str, kind: Kind) -> Result<(), String> {
             no("has no provider and model with a slash between them")
         }
         Kind::Origin if !is_origin(text) => no("is not a web origin"),
+        Kind::Network if Network::parse(text).is_err() => no("is not an address or network"),
         _ => Ok(()),
     }
 }

@@ -50,6 +50,10 @@ pub enum Kind {
     Texts,
     /// A list of web origins.
     Origins,
+    /// A list of addresses and networks.
+    Networks,
+    /// An IP address, or a network such as `10.0.0.0/8`.
+    Network,
 }
 
 impl Kind {
@@ -72,6 +76,8 @@ impl Kind {
             Self::Choices(words) => format!("a list of words out of {}", words.join(", ")),
             Self::Texts => "a list of texts".to_owned(),
             Self::Origins => "a list of origins such as https://host:port".to_owned(),
+            Self::Networks => "a list of addresses and networks such as 10.0.0.2 or 10.0.0.0/8".to_owned(),
+            Self::Network => "an address or a network such as 10.0.0.2 or 10.0.0.0/8".to_owned(),
         }
     }
 }
@@ -196,7 +202,9 @@ keys! {
     "gateway.controlUi.dangerouslyDisableDeviceAuth" Kind::Flag, Some("false"),
         "Do not ask protocol 3 web clients for a device at all.";
     "gateway.nodes.pairing.autoApproveLocal" Kind::Flag, Some("true"),
-        "Pair devices of direct loopback connections at once.";
+        "Pair devices of direct loopback connections at once; what a paired device asks for beyond that waits.";
+    "gateway.nodes.pairing.autoApproveCidrs" Kind::Networks, Some("[]"),
+        "Networks such as `192.168.1.0/24` whose new nodes are paired at once, when they know the secret and ask for no scopes.";
     "gateway.http.legacyNames" Kind::Flag, Some("true"),
         "Over HTTP, know headers `x-clawdbot-…` and `x-moltbot-…` and models `clawdbot/<agent>` and `moltbot/<agent>` too.";
     "gateway.http.endpoints.chatCompletions.enabled" Kind::Flag, Some("false"),

@@ -92,6 +92,8 @@ fn sample(kind: Kind) -> String {
         Kind::Choices(words) => format!("['{}']", words[0]),
         Kind::Texts => "['a+']".to_owned(),
         Kind::Origins => "['https://host:1']".to_owned(),
+        Kind::Networks => "['10.0.0.2', 'fd00::/8']".to_owned(),
+        Kind::Network => "'10.0.0.2'".to_owned(),
     }
 }
 

@@ -60,7 +60,7 @@ impl Gateway {
                 Shelf::PairRequests | Shelf::SetupCodes => {
                     self.devices.restore_records(self.now, shelf, records)
                 }
-                Shelf::ServiceTokens => self.tokens.restore(records),
+                Shelf::ServiceTokens => self.tokens.restore(self.now, records),
                 Shelf::NodeSurfaces | Shelf::NodeWork => self.nodes.restore(self.now, shelf, records),
                 Shelf::Approvals | Shelf::ApprovalPolicy => self.approvals.restore(self.now, shelf, records),
             }

@@ -15,6 +15,7 @@ mod methods;
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -221,6 +222,8 @@ pub struct Gateway {
     pub(crate) started: Now,
     pub(crate) boot_id: String,
     pub(crate) phase: Phase,
+    /// Where the adapter listens.
+    pub(crate) addresses: Vec<SocketAddr>,
     /// Until when runs may go on while the gateway stops.
     drain_until: Option<Duration>,
     pub(crate) conns: BTreeMap<ConnId, Arc<Principal>>,
@@ -298,6 +301,7 @@ impl Gateway {
             started: now,
             boot_id,
             phase: Phase::Starting,
+            addresses: Vec::new(),
             drain_until: None,
             conns: BTreeMap::new(),
             outputs: VecDeque::new(),
@@ -327,7 +331,10 @@ impl Gateway {
             Input::Stored { id, result } => self.stored(id, result),
             Input::Loaded { id, result } => self.loaded(id, result),
             Input::Access(auth) => self.access_changed(*auth),
-            Input::Listening(listening) => self.listening(listening),
+            Input::Listening(listening) => {
+                self.addresses.clone_from(&listening.addrs);
+                self.listening(listening);
+            }
             Input::Stop { reason, restart_expected } => self.stop(&reason, restart_expected),
             Input::Timeout => self.timeout(),
         }

@@ -193,7 +193,7 @@ fn declared_scopes_narrow_where_no_secret_is_shown_and_count_nowhere_else() {
     assert_eq!(code, 403);
     assert_eq!(
         response.body,
-        r#"{"error":{"details":{"code":"MISSING_SCOPE","missingScope":"operator.read","requiredScopes":["operator.read"]},"message":"missing scope: operator.read","type":"forbidden"},"ok":false}"#
+        r#"{"error":{"details":{"code":"MISSING_SCOPE","heldScopes":[],"missingScope":"operator.read","requiredScopes":["operator.read"]},"message":"missing scope: operator.read","type":"forbidden"},"ok":false}"#
     );
     let write =
         |scopes: &str, path: &str| HttpRequest { method: "POST".into(), path: path.into(), ..scoped(scopes) };

@@ -1,10 +1,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bench;
+mod decisions;
 mod handshake;
 mod hello;
 mod log;
 mod matrix;
 mod pairing;
 mod refusals;
+mod service;
+mod setup;
 mod table;
