@@ -1,6 +1,7 @@
 //! Start, periodic work and stop (spec 03 §9.5, §9.6; 05 §10.3).
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -47,6 +48,16 @@ impl Gateway {
         self.close_interrupted(open_runs);
         self.start_tools();
         self.refresh_health();
+    }
+
+    /// Takes over what decisions about devices and tokens need, without beginning any work.
+    pub(crate) fn sit_down(&mut self, everything: Everything, addresses: Vec<SocketAddr>) {
+        let ours = [Shelf::PairRequests, Shelf::SetupCodes, Shelf::ServiceTokens];
+        self.devices.restore(everything.devices);
+        let records = everything.records.into_iter();
+        self.restore_records(records.filter(|record| ours.contains(&record.shelf)).collect());
+        self.addresses = addresses;
+        self.phase = Phase::Serving;
     }
 
     /// Hands each small record to its domain.
