@@ -46,14 +46,19 @@ fn s_11_what_a_revoked_device_or_token_let_in_ends() {
                     ..Ask::device(dialect, &device, &["operator.read"])
                 };
                 // A client of protocol 3 shows it in the other place.
-                let ask = if dialect == Dialect::V3 { Ask { token: Some(own), device_token: None, ..ask } } else { ask };
+                let ask = if dialect == Dialect::V3 {
+                    Ask { token: Some(own), device_token: None, ..ask }
+                } else {
+                    ask
+                };
                 ask.enter(rig.address())
             };
             let mut with_token = by_token(&own).unwrap_or_else(|refused| panic!("{refused:?}"));
             with_token.ask("status", &json!({}));
             let params = json!({"deviceId": device.id(), "role": "operator"});
             let params = if method.ends_with("remove") { json!({"deviceId": device.id()}) } else { params };
-            let mut modern = rig.enter(&Ask { scopes: Some(json!(["operator.admin"])), ..Ask::shared(Dialect::V4) });
+            let mut modern =
+                rig.enter(&Ask { scopes: Some(json!(["operator.admin"])), ..Ask::shared(Dialect::V4) });
             modern.ask(method, &params);
             assert_eq!(with_token.closed().map(|(code, _)| code), Some(4001), "{method} on {dialect:?}");
             assert!(by_token(&own).is_err(), "{method}: the old token opens nothing");
@@ -68,7 +73,12 @@ fn s_11_what_a_revoked_device_or_token_let_in_ends() {
 #[test]
 fn s_42_a_rotation_gives_no_more_than_the_caller_has_and_the_device_was_given() {
     let rig = Rig::new();
-    let callers = [&["operator.pairing"][..], &["operator.pairing", "operator.read"], &["operator.admin"], &["operator.write"]];
+    let callers = [
+        &["operator.pairing"][..],
+        &["operator.pairing", "operator.read"],
+        &["operator.admin"],
+        &["operator.write"],
+    ];
     for (n, has) in (0..).zip(callers) {
         for (m, target) in (0..).zip([&["operator.read"][..], &["operator.read", "operator.write"]]) {
             let device = Device::new(100 + n * 4 + m);
@@ -79,13 +89,17 @@ fn s_42_a_rotation_gives_no_more_than_the_caller_has_and_the_device_was_given() 
                 let params = json!({"deviceId": device.id(), "role": "operator", "scopes": [wanted]});
                 let answer = caller.call("device.token.rotate", &params);
                 if answer.is_ok() {
-                    let covered = target.contains(&wanted) || (wanted == "operator.read" && target.contains(&"operator.write"));
+                    let covered = target.contains(&wanted)
+                        || (wanted == "operator.read" && target.contains(&"operator.write"));
                     assert!(covered, "{wanted} was never approved for {target:?}: {answer:?}");
                     let holds = has.contains(&"operator.admin") || has.contains(&wanted);
                     assert!(holds, "{has:?} has given {wanted} away: {answer:?}");
                 }
                 // A new token is told to its own device only.
-                assert!(answer.map_or(true, |done| done["token"].is_null()), "a token was told to somebody else");
+                assert!(
+                    answer.map_or(true, |done| done["token"].is_null()),
+                    "a token was told to somebody else"
+                );
             }
             // Another role is no rotation.
             let node = json!({"deviceId": device.id(), "role": "node"});
@@ -97,12 +111,18 @@ fn s_42_a_rotation_gives_no_more_than_the_caller_has_and_the_device_was_given() 
 #[test]
 fn s_44_nobody_approves_more_than_they_hold() {
     let rig = waiting();
-    let mut operator = rig.enter(&Ask { scopes: Some(json!(["operator.admin"])), ..Ask::shared(Dialect::V4) });
+    let mut operator =
+        rig.enter(&Ask { scopes: Some(json!(["operator.admin"])), ..Ask::shared(Dialect::V4) });
     let enrol = |operator: &mut Client, device: &Device, scopes: &[&str]| {
         let id = request_of(&rig, &Ask::device(Dialect::V4, device, scopes));
         operator.ask("device.pair.approve", &json!({"requestId": id}));
     };
-    let callers = [&["operator.pairing"][..], &["operator.pairing", "operator.read"], &["operator.read", "operator.write"], &["operator.approvals"]];
+    let callers = [
+        &["operator.pairing"][..],
+        &["operator.pairing", "operator.read"],
+        &["operator.read", "operator.write"],
+        &["operator.approvals"],
+    ];
     for (n, has) in (0..).zip(callers) {
         let caller_device = Device::new(200 + n);
         enrol(&mut operator, &caller_device, has);
@@ -127,7 +147,8 @@ fn s_44_nobody_approves_more_than_they_hold() {
 
 fn redeem(rig: &Rig, device: &Device, bootstrap: &str, role: &str, scopes: &[&str]) -> Result<Value, Value> {
     let mut client = Client::open(rig.address(), Dialect::V4);
-    let claim = Claim { client_id: "cli", client_mode: "cli", role, scopes, token: bootstrap, platform: "linux" };
+    let claim =
+        Claim { client_id: "cli", client_mode: "cli", role, scopes, token: bootstrap, platform: "linux" };
     let params = json!({
         "minProtocol": 4, "maxProtocol": 4, "role": role, "scopes": scopes, "caps": [],
         "client": {"id": "cli", "version": "1", "platform": "linux", "mode": "cli"},
@@ -138,7 +159,15 @@ fn redeem(rig: &Rig, device: &Device, bootstrap: &str, role: &str, scopes: &[&st
 
 /// The token inside a setup code, and everything that the code says.
 fn code(rig: &Rig) -> (String, String) {
-    let made = rig.gateway.run(&["pair", "--new", "--profile", "control-ui", "--public-url", "ws://box.lan:1", "--json"]);
+    let made = rig.gateway.run(&[
+        "pair",
+        "--new",
+        "--profile",
+        "control-ui",
+        "--public-url",
+        "ws://box.lan:1",
+        "--json",
+    ]);
     let made = made.success().json();
     let text = URL_SAFE_NO_PAD.decode(made["setupCode"].as_str().expect("a code")).expect("base64");
     let text = String::from_utf8(text).expect("text");
@@ -148,24 +177,32 @@ fn code(rig: &Rig) -> (String, String) {
 
 #[test]
 fn s_45_of_many_that_show_a_code_at_once_one_comes_in_and_none_gets_more() {
-    let rig = Rig::with(Binary::Telson, &json!({"gateway": {
-        "nodes": {"pairing": {"autoApproveLocal": false}},
-        "auth": {"rateLimit": {"exemptLoopback": false, "maxAttempts": 1000}},
-    }}));
+    let rig = Rig::with(
+        Binary::Telson,
+        &json!({"gateway": {
+            "nodes": {"pairing": {"autoApproveLocal": false}},
+            "auth": {"rateLimit": {"exemptLoopback": false, "maxAttempts": 1000}},
+        }}),
+    );
     let (token, _) = code(&rig);
     let rig = &rig;
     let entered: usize = thread::scope(|scope| {
         let tries: Vec<_> = (0..20)
             .map(|n| {
                 let token = token.as_str();
-                scope.spawn(move || usize::from(redeem(rig, &Device::new(n), token, "operator", &["operator.read"]).is_ok()))
+                scope.spawn(move || {
+                    usize::from(redeem(rig, &Device::new(n), token, "operator", &["operator.read"]).is_ok())
+                })
             })
             .collect();
         tries.into_iter().map(|one| one.join().expect("no panic")).sum()
     });
     assert_eq!(entered, 1, "a code lets one device in");
     for n in 0..20 {
-        assert!(redeem(rig, &Device::new(n), &token, "operator", &["operator.read"]).is_err(), "it is used up");
+        assert!(
+            redeem(rig, &Device::new(n), &token, "operator", &["operator.read"]).is_err(),
+            "it is used up"
+        );
     }
     // Another code for more than its profile gives, or for another role.
     let (token, _) = code(rig);
@@ -182,7 +219,10 @@ fn s_46_a_code_holds_nothing_but_the_way_and_its_token() {
     let rig = Rig::new();
     let (token, text) = code(&rig);
     assert!(!text.contains(TOKEN) && token != TOKEN, "{text}");
-    assert!(rig.try_enter(&Ask { token: Some(&token), ..Ask::nobody(Dialect::V4) }).is_err(), "it is no secret of the gateway");
+    assert!(
+        rig.try_enter(&Ask { token: Some(&token), ..Ask::nobody(Dialect::V4) }).is_err(),
+        "it is no secret of the gateway"
+    );
     let bearer = format!("Bearer {token}");
     assert_eq!(rig.http("GET", "/v1/models", &[("Authorization", &bearer)], "").status, 401);
 }
@@ -190,7 +230,9 @@ fn s_46_a_code_holds_nothing_but_the_way_and_its_token() {
 #[test]
 fn s_47_codes_are_for_administrators() {
     let rig = Rig::new();
-    for (n, scope) in (0..).zip(["operator.read", "operator.write", "operator.approvals", "operator.questions"]) {
+    for (n, scope) in
+        (0..).zip(["operator.read", "operator.write", "operator.approvals", "operator.questions"])
+    {
         let device = Device::new(n);
         let mut client = rig.enter(&Ask::device(Dialect::V4, &device, &[scope]));
         client.call("device.pair.setupCode", &json!({})).expect_err(scope);
@@ -212,7 +254,8 @@ fn s_49_what_was_revoked_does_not_come_back() {
     let rig = waiting();
     let device = Device::new(1);
     let ask = Ask::device(Dialect::V4, &device, &["operator.read"]);
-    let mut operator = rig.enter(&Ask { scopes: Some(json!(["operator.admin"])), ..Ask::shared(Dialect::V4) });
+    let mut operator =
+        rig.enter(&Ask { scopes: Some(json!(["operator.admin"])), ..Ask::shared(Dialect::V4) });
     let id = request_of(&rig, &ask);
     operator.ask("device.pair.approve", &json!({"requestId": id}));
     let own = rig.enter(&ask).hello["auth"]["deviceToken"].as_str().expect("a token").to_owned();
@@ -237,7 +280,11 @@ fn s_49_what_was_revoked_does_not_come_back() {
 #[test]
 fn s_04_a_programs_token_gives_its_scopes_and_no_more() {
     let rig = Rig::new();
-    let made = rig.gateway.run(&["tokens", "create", "--name", "bot", "--scopes", "operator.read", "--json"]).success().json();
+    let made = rig
+        .gateway
+        .run(&["tokens", "create", "--name", "bot", "--scopes", "operator.read", "--json"])
+        .success()
+        .json();
     let value = made["value"].as_str().expect("a value").to_owned();
     for dialect in Dialect::ALL {
         for scopes in [json!(SCOPES), json!(["operator.admin"]), json!(["operator.read"])] {
@@ -249,7 +296,12 @@ fn s_04_a_programs_token_gives_its_scopes_and_no_more() {
     }
     let bearer = format!("Bearer {value}");
     for (method, path) in super::h_http::ROUTES {
-        let reply = rig.http(method, path, &[("Authorization", &bearer), ("x-openclaw-scopes", "operator.admin")], "{}");
+        let reply = rig.http(
+            method,
+            path,
+            &[("Authorization", &bearer), ("x-openclaw-scopes", "operator.admin")],
+            "{}",
+        );
         assert!(method == "GET" || reply.status == 403, "{method} {path}: {reply:?}");
     }
 }
