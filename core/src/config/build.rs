@@ -11,6 +11,7 @@ use super::policies::queues;
 use super::tree::Node;
 use crate::ids::AgentId;
 use crate::limits::length;
+use crate::nodes::NodeSettings;
 use crate::providers::known;
 use crate::sessions::keys::normalise_agent;
 use crate::settings::{
@@ -53,6 +54,19 @@ pub(super) fn auth(root: &Node, mode: AuthMode) -> AuthSettings {
         auto_approve_local: flag(root, "gateway.nodes.pairing.autoApproveLocal")
             .unwrap_or(plain.auto_approve_local),
         ..plain
+    }
+}
+
+/// What nodes may be asked for, under the older names and the newer ones.
+pub(super) fn nodes(root: &Node) -> NodeSettings {
+    let lists = |old: &str, new: &str| {
+        let named = |name: &str| format!("gateway.nodes.{name}");
+        let both = texts(root, &named(old)).chain(texts(root, &named(new)));
+        both.map(|command| command.trim().to_owned()).filter(|command| !command.is_empty()).collect()
+    };
+    NodeSettings {
+        allow: lists("allowCommands", "commands.allow"),
+        deny: lists("denyCommands", "commands.deny"),
     }
 }
 

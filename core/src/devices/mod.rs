@@ -8,6 +8,7 @@
 //! that could not be written is remembered as such and goes with the device's next connect.
 
 mod methods;
+mod nodes;
 mod pairing;
 mod pending;
 mod record;
@@ -29,7 +30,7 @@ pub(crate) use methods::list;
 pub(crate) use pairing::{Claim, PairingReason};
 use pending::Pending;
 use record::Paired;
-pub(crate) use record::{Held, TokenFault};
+pub(crate) use record::{Held, Paired as PairedDevice, TokenFault};
 
 /// The devices. See the [module documentation](self).
 #[derive(Default)]

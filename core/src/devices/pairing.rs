@@ -83,6 +83,7 @@ pub(crate) fn approved(record: Option<&Paired>, claim: &Claim, via: ApprovedVia,
     Paired {
         public_key: claim.public_key.clone(),
         display_name: claim.display_name.clone(),
+        operator_label: old.and_then(|old| old.operator_label.clone()),
         platform: claim.platform.clone(),
         device_family: claim.device_family.clone(),
         client_id: Some(claim.client_id.clone()),

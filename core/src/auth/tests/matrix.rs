@@ -23,6 +23,7 @@ use crate::{Now, Seed};
 enum Cell {
     Anyone,
     Operator,
+    Node,
     Needs(Scope),
     /// No such method: as any unknown one, it asks for admin and then does not exist.
     Unknown,
@@ -93,6 +94,24 @@ const METHOD_CELLS: &[(&str, Cell, Cell)] = &[
     ("device.pair.list", PAIRING, PAIRING),
     ("tools.catalog", Cell::Unknown, READ),
     ("tools.effective", Cell::Unknown, READ),
+    ("node.list", READ, READ),
+    ("node.describe", READ, READ),
+    ("node.rename", PAIRING, PAIRING),
+    ("node.invoke", WRITE, WRITE),
+    ("node.pair.list", PAIRING, PAIRING),
+    ("node.pair.approve", PAIRING, PAIRING),
+    ("node.pair.reject", PAIRING, PAIRING),
+    ("node.pair.remove", Cell::Unknown, PAIRING),
+    ("node.pair.request", PAIRING, Cell::Unknown),
+    ("node.pair.verify", PAIRING, Cell::Unknown),
+    ("node.pending.enqueue", Cell::Unknown, WRITE),
+    ("node.invoke.result", Cell::Node, Cell::Node),
+    ("node.event", Cell::Node, Cell::Node),
+    ("skills.bins", Cell::Node, Cell::Node),
+    ("node.invoke.progress", Cell::Unknown, Cell::Node),
+    ("node.pending.drain", Cell::Unknown, Cell::Node),
+    ("node.pending.pull", Cell::Unknown, Cell::Node),
+    ("node.pending.ack", Cell::Unknown, Cell::Node),
     // Not ours: what does not exist asks for admin.
     ("connect", Cell::Unknown, Cell::Unknown),
     ("no.such.method", Cell::Unknown, Cell::Unknown),
@@ -120,12 +139,18 @@ fn effect_cells() -> Vec<(Effect, Scope, Scope)> {
         (Effect::SeeTools, Scope::Read, Scope::Read),
         (Effect::FetchPublicUrl, Scope::Write, Scope::Write),
         (Effect::OperateGateway, Scope::Admin, Scope::Admin),
+        (Effect::SeeNodes, Scope::Read, Scope::Read),
+        (Effect::InvokeNode { admin: false }, Scope::Write, Scope::Write),
+        (Effect::InvokeNode { admin: true }, Scope::Admin, Scope::Admin),
+        (Effect::ManageNodes, Scope::Pairing, Scope::Pairing),
+        (Effect::LendCommands { host: false }, Scope::Write, Scope::Write),
+        (Effect::LendCommands { host: true }, Scope::Admin, Scope::Admin),
     ];
-    let mut seen = [false; 16];
+    let mut seen = [false; 20];
     for (effect, ..) in &all {
         seen[place(effect)] = true;
     }
-    assert_eq!(seen, [true; 16], "every effect has a cell");
+    assert_eq!(seen, [true; 20], "every effect has a cell");
     all.into()
 }
 
@@ -148,6 +173,10 @@ fn place(effect: &Effect) -> usize {
         Effect::SeeTools => 13,
         Effect::FetchPublicUrl => 14,
         Effect::OperateGateway => 15,
+        Effect::SeeNodes => 16,
+        Effect::InvokeNode { .. } => 17,
+        Effect::ManageNodes => 18,
+        Effect::LendCommands { .. } => 19,
     }
 }
 
@@ -206,6 +235,8 @@ enum Verdict {
 fn expected(principal: &Principal, cell: Cell) -> Verdict {
     let needed = match cell {
         Cell::Anyone => return Verdict::Passed,
+        Cell::Node if principal.role == Role::Node => return Verdict::Passed,
+        Cell::Node => return Verdict::WrongRole,
         _ if principal.role == Role::Node => return Verdict::WrongRole,
         Cell::Operator => return Verdict::Passed,
         Cell::Needs(scope) => scope,
