@@ -8,6 +8,7 @@ mod llama;
 mod mcp;
 mod openclaw;
 mod openclaw_node;
+mod openclaw_node_host;
 mod sdk;
 
 use telson_tests::support::binary::workspace;

@@ -67,6 +67,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Devices,
     },
+    /// The machines that lend their abilities
+    Nodes(super::nodes::Nodes),
     /// The configuration
     Config {
         #[command(subcommand)]

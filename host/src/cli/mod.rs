@@ -13,6 +13,7 @@ mod error;
 mod exit;
 mod import;
 mod models;
+mod nodes;
 mod serve;
 mod sessions;
 mod show;
@@ -112,6 +113,7 @@ async fn dispatch<R: Runtime>(
         Command::Devices { command: Devices::List(args) } => {
             show::devices(&runtime, &places, &args, output).await
         }
+        Command::Nodes(args) => nodes::run(&runtime, &places, args, output).await,
         Command::Config { command: Config::Validate } => configure::validate(&places, output),
         Command::Completions { shell } => {
             completions(shell, program, output);
