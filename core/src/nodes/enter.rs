@@ -41,6 +41,7 @@ impl Gateway {
         let arrival = Arrival {
             offer: self.permitted_offer(&node),
             platform: self.node_platform(&node, principal.declared.shown()),
+            pairing: self.node_pairing(&node),
             about: about(principal),
             silent,
             at_once: silent && principal.protocol == Protocol::V3,
@@ -104,6 +105,11 @@ impl Gateway {
         if claimed == approved { approved } else { Platform::Unknown }
     }
 
+    /// When a node's device was paired.
+    pub(super) fn node_pairing(&self, node: &DeviceId) -> Option<u64> {
+        self.devices.node(node).map(|record| record.created_at_ms)
+    }
+
     /// What a connected node offers, as far as policy lets it.
     fn permitted_offer(&self, node: &DeviceId) -> Offer {
         let settings = &self.settings.nodes;
@@ -118,7 +124,11 @@ impl Gateway {
             protocol: session.principal.protocol,
             platform,
             declared: &session.declared,
-            approved: self.nodes.records.get(node).and_then(|record| record.approved_on(platform)),
+            approved: self
+                .nodes
+                .records
+                .get(node)
+                .and_then(|record| record.approved_on(platform, self.node_pairing(node))),
         })
     }
 

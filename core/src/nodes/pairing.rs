@@ -52,9 +52,9 @@ pub(crate) fn approve(gateway: &mut Gateway, call: Call<RequestParams>) -> Answe
         }
     }
     let before = record.clone();
-    let now = gateway.now.wall;
+    let (now, pairing) = (gateway.now.wall, gateway.node_pairing(&node));
     if let Some(record) = gateway.nodes.records.get_mut(&node) {
-        record.grant(&id, now);
+        record.grant(&id, pairing, now);
     }
     let granted = gateway.nodes.records.get(&node).cloned();
     let mut ops = gateway.node_record_ops(&node);

@@ -36,6 +36,9 @@ pub(crate) struct Approved {
     pub(crate) offer: Offer,
     /// The machine that was approved: on another one the approval is void [S-61].
     pub(crate) kind: String,
+    /// When the device was paired: the approval ends with that pairing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pairing: Option<u64>,
     /// Epoch milliseconds of the first approval.
     pub(crate) created_at_ms: u64,
     pub(crate) at_ms: u64,
@@ -83,6 +86,8 @@ pub(crate) struct Arrival {
     /// What it offers and may be asked for.
     pub(crate) offer: Offer,
     pub(crate) platform: Platform,
+    /// When its device was paired; `None` without one.
+    pub(crate) pairing: Option<u64>,
     pub(crate) about: About,
     /// It comes from this host with the gateway's own secret.
     pub(crate) silent: bool,
@@ -103,22 +108,31 @@ pub(crate) struct Outcome {
 }
 
 impl NodeRecord {
-    /// What the node is approved for, on this kind of machine.
-    pub(crate) fn approved_on(&self, platform: Platform) -> Option<&Offer> {
-        self.approved.as_ref().filter(|approved| approved.kind == platform.as_str()).map(|a| &a.offer)
+    /// What the node is approved for, on this kind of machine and by this pairing of its device.
+    pub(crate) fn approved_on(&self, platform: Platform, pairing: Option<u64>) -> Option<&Offer> {
+        let holds = |a: &&Approved| a.kind == platform.as_str() && a.pairing == pairing;
+        self.approved.as_ref().filter(holds).map(|approved| &approved.offer)
     }
 
     /// A node comes in.
     pub(crate) fn arrive(&mut self, arrival: Arrival, fresh_id: impl FnOnce() -> String) -> Outcome {
         self.last_connected_at_ms = Some(arrival.now_ms);
         self.seen(arrival.now_ms, "connect");
-        if self.approved_on(arrival.platform).is_some_and(|approved| arrival.offer.is_within(approved)) {
+        if self.approved.as_ref().is_some_and(|approved| approved.pairing != arrival.pairing) {
+            // Its device was removed and paired anew: it begins from nothing.
+            self.approved = None;
+        }
+        if self
+            .approved_on(arrival.platform, arrival.pairing)
+            .is_some_and(|approved| arrival.offer.is_within(approved))
+        {
             let settled = self.request.take().map(|request| request.id);
             return Outcome { settled, ..Outcome::default() };
         }
         if self.approved.is_none() && arrival.at_once {
             let settled = self.request.take().map(|request| request.id);
-            self.approve(arrival.offer, arrival.platform.as_str().to_owned(), arrival.now_ms);
+            let kind = arrival.platform.as_str().to_owned();
+            self.approve(arrival.offer, kind, arrival.pairing, arrival.now_ms);
             return Outcome { approved: true, settled, ..Outcome::default() };
         }
         let same =
@@ -140,15 +154,15 @@ impl NodeRecord {
     }
 
     /// Grants what a request asks for. False when it is not the one that waits.
-    pub(crate) fn grant(&mut self, request_id: &str, now_ms: u64) -> bool {
+    pub(crate) fn grant(&mut self, request_id: &str, pairing: Option<u64>, now_ms: u64) -> bool {
         let Some(request) = self.request.take_if(|request| request.id == request_id) else { return false };
-        self.approve(request.offer, request.kind, now_ms);
+        self.approve(request.offer, request.kind, pairing, now_ms);
         true
     }
 
-    fn approve(&mut self, offer: Offer, kind: String, now_ms: u64) {
+    fn approve(&mut self, offer: Offer, kind: String, pairing: Option<u64>, now_ms: u64) {
         let created_at_ms = self.approved.as_ref().map_or(now_ms, |approved| approved.created_at_ms);
-        self.approved = Some(Approved { offer, kind, created_at_ms, at_ms: now_ms });
+        self.approved = Some(Approved { offer, kind, pairing, created_at_ms, at_ms: now_ms });
     }
 
     /// Notes a sign of life.

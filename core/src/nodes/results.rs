@@ -34,6 +34,7 @@ pub(crate) fn result(gateway: &mut Gateway, call: Call<InvokeResultParams>) -> A
 }
 
 /// `node.invoke.progress`: a piece of output of an invocation under way.
+#[expect(clippy::needless_pass_by_value, reason = "the table of methods fixes the signature")]
 pub(crate) fn progress(gateway: &mut Gateway, call: Call<ProgressParams>) -> Answer<Heard> {
     caller(&call.principal, call.params.node_id.as_str())?;
     let seq = call.params.seq.get();

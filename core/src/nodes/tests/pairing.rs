@@ -198,6 +198,22 @@ fn who_is_removed_is_gone_at_once_and_its_callers_hear_why() {
 }
 
 #[test]
+fn a_device_that_was_removed_and_paired_anew_begins_from_nothing() {
+    let mut world = World::new();
+    let node = world.approved_node(machine(1, Protocol::V4));
+    // Not by the domain of nodes: somebody has removed the device.
+    world.gateway.devices.drop_node(&crate::ids::DeviceId::new("n1")).unwrap();
+    let operator = world.operator(Protocol::V4);
+    let call = world.invoke(operator, "system.which", json!({}));
+    world.lose(node);
+    assert!(world.reply(call).error.is_some());
+    world.advance(1_000);
+    world.node(machine(2, Protocol::V4));
+    let shown = row(&mut world);
+    assert_eq!((&shown["approvalState"], &shown["commands"]), (&json!("pending-approval"), &json!([])));
+}
+
+#[test]
 fn the_old_pairing_keeps_its_own_books() {
     let mut world = World::new();
     let operator = world.operator(Protocol::V3);

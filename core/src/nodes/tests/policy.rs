@@ -178,6 +178,7 @@ proptest! {
                 let arrival = Arrival {
                     offer: offer(commands),
                     platform: Platform::Linux,
+                    pairing: Some(1),
                     about: About::default(),
                     silent: false,
                     at_once: false,
@@ -186,14 +187,15 @@ proptest! {
                 record.arrive(arrival, || number.to_string());
                 shown.extend(record.request.as_ref().map(|request| (request.id.clone(), request.offer.clone())));
             } else if let Some((id, offer)) = shown.get(which.min(shown.len().saturating_sub(1))).cloned()
-                && record.grant(&id, 2)
+                && record.grant(&id, Some(1), 2)
             {
                 granted.push(offer);
             }
-            if let Some(approved) = record.approved_on(Platform::Linux) {
+            if let Some(approved) = record.approved_on(Platform::Linux, Some(1)) {
                 prop_assert!(granted.contains(approved), "granted without a word");
             }
-            prop_assert_eq!(record.approved_on(Platform::Macos), None, "another machine");
+            prop_assert_eq!(record.approved_on(Platform::Macos, Some(1)), None, "another machine");
+            prop_assert_eq!(record.approved_on(Platform::Linux, Some(2)), None, "another pairing");
         }
     }
 }
