@@ -45,6 +45,7 @@ fn node_host(gateway: &Gateway) -> Node {
     Node(command.spawn().expect("Node.js starts"))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "callers write it in place")]
 fn invoke(desk: &mut Client, node: &Value, command: &str, params: Value) -> Result<Value, Value> {
     let params = json!({
         "nodeId": node, "command": command, "params": params, "idempotencyKey": command, "timeoutMs": 20_000,
