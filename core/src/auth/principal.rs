@@ -1,5 +1,6 @@
 //! Who a connection is, as verified at connect, and what it merely says about itself.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use telson_proto::{Protocol, Role, Scope, Scopes};
@@ -153,6 +154,12 @@ pub struct Client {
     pub caps: Vec<String>,
     /// Its time zone.
     pub time_zone: Option<String>,
+    /// Commands that a node offers.
+    pub commands: Vec<String>,
+    /// Permissions of its system that a node holds.
+    pub permissions: BTreeMap<String, bool>,
+    /// Where a node's system looks for programs.
+    pub path_env: Option<String>,
 }
 
 impl Client {

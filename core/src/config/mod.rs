@@ -49,7 +49,6 @@ pub use logging::{Level, Logging, Style, Subsystem};
 pub use secrets::{REDACTED, SHORTEST};
 
 use crate::auth::Secret;
-use crate::nodes::NodeSettings;
 use crate::settings::{AuthMode, AuthSettings, Facts, Settings};
 use access::Sources;
 use check::Check;
@@ -164,7 +163,7 @@ pub fn load(
     let access = sources.access(&listen, &mut check);
     let (simple_dialect, simple_max_scopes) = build::simple_dialect(&root);
     let agents = build::agents(&root, &mut check);
-    let nodes = NodeSettings::default();
+    let nodes = build::nodes(&root);
     let draft = Settings {
         nodes,
         auth: build::auth(&root, AuthMode::None),

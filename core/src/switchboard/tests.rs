@@ -81,6 +81,21 @@ impl Bench {
         limits: ConnLimits,
         caps: &[&str],
     ) {
+        let client = Client { caps: caps.iter().map(|cap| (*cap).to_owned()).collect(), ..Client::default() };
+        self.enter(id, plain, Role::Operator, protocol, scopes, limits, client);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what a connection is")]
+    fn enter(
+        &mut self,
+        id: ConnId,
+        plain: bool,
+        role: Role,
+        protocol: Protocol,
+        scopes: Scopes,
+        limits: ConnLimits,
+        client: Client,
+    ) {
         self.open(id);
         match plain {
             true => self.say(id, &json!({"type": "connect", "id": "c"})),
@@ -88,7 +103,7 @@ impl Bench {
         }
         let Some(Up::Connect(connect)) = self.ups.pop() else { panic!("no connect") };
         let principal = Principal {
-            role: Role::Operator,
+            role,
             scopes,
             method: AuthMethod::Token,
             credential: Credential::Shared { epoch: 0 },
@@ -97,10 +112,7 @@ impl Bench {
             protocol,
             addr: IpAddr::from([127, 0, 0, 1]),
             local: true,
-            declared: Declared::new(Client {
-                caps: caps.iter().map(|cap| (*cap).to_owned()).collect(),
-                ..Client::default()
-            }),
+            declared: Declared::new(client),
         };
         let accept =
             Accept { ticket: connect.ticket, hello: Json::empty(), principal: Arc::new(principal), limits };
@@ -143,6 +155,41 @@ fn the_challenge_comes_first_and_the_clients_time_runs_from_when_it_has_left() {
     bench.now = at(24_000);
     bench.handle(Input::Timeout);
     assert_eq!(bench.closes, [(ID, 1000, "handshake timeout".to_owned())]);
+}
+
+#[test]
+fn a_node_hears_the_sessions_that_it_subscribed_to_without_numbers_and_no_others() {
+    for protocol in Protocol::ALL {
+        let mut bench = Bench::new();
+        bench.enter(ID, false, Role::Node, protocol, Scopes::none(), ROOMY, Client::default());
+        let of = |key: &str, event| {
+            let payload = Json::of(&json!({"sessionKey": key, "state": "final"}));
+            Publish { to: Audience::Session(SessionKey::new(key)), ..Publish::lossless(event, payload) }
+        };
+        let mine = SessionKey::new("mine");
+        bench.publish(of("mine", EventName::Chat));
+        assert!(bench.frames.is_empty(), "it has not subscribed");
+        bench.handle(Input::Down(Down::WatchMessages { conn: ID, key: mine.clone(), on: true }));
+        bench.publish(of("mine", EventName::Chat));
+        bench.publish(of("mine", EventName::Agent));
+        bench.publish(of("other", EventName::Chat));
+        let tools = Publish { to: Audience::RunTools(mine.clone()), ..of("mine", EventName::Agent) };
+        bench.publish(tools);
+        let message =
+            Publish { to: Audience::SessionMessages(mine.clone()), ..of("mine", EventName::SessionMessage) };
+        bench.publish(message);
+        let heard: Vec<&str> =
+            bench.frames.iter().map(|(_, frame)| frame["event"].as_str().unwrap()).collect();
+        assert_eq!(heard, ["chat", "agent", "agent"]);
+        assert!(bench.frames.iter().all(|(_, frame)| frame.get("seq").is_none()));
+        bench.frames.clear();
+        bench.publish(Publish::lossless(EventName::Tick, Json::empty()));
+        assert_eq!(bench.frames[0].1["seq"], 1, "the copies have taken no number");
+        bench.frames.clear();
+        bench.handle(Input::Down(Down::WatchMessages { conn: ID, key: mine, on: false }));
+        bench.publish(of("mine", EventName::Chat));
+        assert!(bench.frames.is_empty());
+    }
 }
 
 #[test]
