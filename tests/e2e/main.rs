@@ -16,6 +16,7 @@ mod http;
 mod import;
 mod life;
 mod limits;
+mod pairing;
 mod provider;
 mod providers;
 mod readme;
