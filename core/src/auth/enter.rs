@@ -204,10 +204,11 @@ impl Gateway {
         let bare_node = reason == PairingReason::NotPaired
             && request.role == Role::Node
             && peer.origin.is_none()
-            && !peer.forwarded
             && !request.kind.is_browser();
-        let trusted = || settings.auto_approve_networks.iter().any(|network| network.contains(peer.addr));
-        (bare_node && !peer.addr.is_loopback() && trusted()).then_some(ApprovedVia::TrustedCidr)
+        let trusted = || {
+            settings.auto_approve_networks.iter().any(|network| network.contains(&peer.addr.to_canonical()))
+        };
+        (bare_node && !peer.socket.is_loopback() && trusted()).then_some(ApprovedVia::TrustedCidr)
     }
 
     fn ask_for_approval(&mut self, request: &ConnectRequest, claim: &Claim, reason: PairingReason) -> Asking {
@@ -395,7 +396,7 @@ fn entry(
         scopes,
         method: verified.method,
         credential: verified.credential(epochs),
-        user: None,
+        user: verified.vouched.as_ref().map(|vouched| vouched.user.clone()),
         device: verified.device.as_ref().map(|device| device.id.clone()),
         protocol: request.protocol,
         addr: connect.peer.addr,

@@ -16,6 +16,7 @@ use super::principal::{AuthMethod, Credential};
 use super::proof::{self, Challenge, ProvenDevice};
 use super::request::ConnectRequest;
 use super::shared::{self, Reading};
+use super::vouched::Vouched;
 use crate::devices::{Held, Shown};
 use crate::gateway::Gateway;
 use crate::messages::Connect;
@@ -36,6 +37,8 @@ pub(super) struct Verified {
     pub(super) service: Option<tokens::Held>,
     /// Without a device: what it gets of what it asks for.
     pub(super) allowance: Allowance,
+    /// The user for whom somebody vouches, and what it may do at most.
+    pub(super) vouched: Option<Vouched>,
 }
 
 /// A good device token and what it allows.
@@ -52,7 +55,15 @@ impl std::fmt::Debug for ShownToken {
 
 impl Verified {
     fn new(method: AuthMethod, device: Option<ProvenDevice>, token: Option<ShownToken>) -> Self {
-        Self { method, device, token, setup: None, service: None, allowance: Allowance::Scopes }
+        Self {
+            method,
+            device,
+            token,
+            setup: None,
+            service: None,
+            allowance: Allowance::Scopes,
+            vouched: None,
+        }
     }
 
     /// Whether the connection showed the gateway's own secret, or the gateway asks for none.
@@ -67,6 +78,9 @@ impl Verified {
         }
         match (self.method, &self.token) {
             (AuthMethod::None, _) => Credential::Nothing,
+            (AuthMethod::TrustedProxy | AuthMethod::Tailscale, _) => {
+                Credential::Vouched { epoch: epochs.vouching }
+            }
             (AuthMethod::DeviceToken, Some(token)) => {
                 Credential::DeviceToken { hash: token.held.hash.clone() }
             }
@@ -81,6 +95,9 @@ impl Verified {
         }
         if let Some(setup) = &self.setup {
             return request.wanted.by_token(&setup.profile.grant().scopes, request.protocol);
+        }
+        if let Some(vouched) = &self.vouched {
+            return request.wanted.by_token(&vouched.ceiling, request.protocol);
         }
         match (&self.token, self.has_secret()) {
             (Some(token), false) => request.wanted.by_token(&token.held.scopes, request.protocol),
@@ -154,6 +171,16 @@ impl Gateway {
         let reading = reading(request);
         let mode = &self.settings.auth.mode;
         let shown = shared::shown(mode, &request.credentials, reading);
+        if self.vouches() {
+            match self.vouch(&connect.peer) {
+                Ok(_) => return Ok(AuthMethod::TrustedProxy),
+                // The password is for clients on this host.
+                Err(fault) if shown.is_none() || !connect.peer.is_direct_local() => {
+                    return Err(AuthFailure::NotVouched(fault));
+                }
+                Err(_) => {}
+            }
+        }
         if shown.is_some() {
             let source = Source::of(&connect.peer);
             self.handshake
@@ -180,7 +207,8 @@ impl Gateway {
         };
         let allowance = allowance.map_err(refused)?;
         let method = shared.map_err(|failure| refused(deviceless::Lack::Credential(failure)))?;
-        Ok(Verified { allowance, ..Verified::new(method, None, None) })
+        let vouched = self.vouched_for(connect, method);
+        Ok(Verified { allowance, vouched, ..Verified::new(method, None, None) })
     }
 
     fn with_device(
@@ -198,7 +226,8 @@ impl Gateway {
             Ok(method) => {
                 self.count_secret(connect, shared);
                 let token = self.token_beside_secret(request, &device);
-                return Ok(Verified::new(method, Some(device), token));
+                let vouched = self.vouched_for(connect, method);
+                return Ok(Verified { vouched, ..Verified::new(method, Some(device), token) });
             }
             Err(failure) => failure,
         };
@@ -233,6 +262,11 @@ impl Gateway {
             }
             _ => Duration::ZERO,
         }
+    }
+
+    /// The user of a connection that a proxy's word let in.
+    fn vouched_for(&self, connect: &Connect, method: AuthMethod) -> Option<Vouched> {
+        (method == AuthMethod::TrustedProxy).then(|| self.vouch(&connect.peer).ok()).flatten()
     }
 
     /// The device's own token, shown beside the secret. It proves nothing more, but the client has it already
@@ -359,6 +393,9 @@ impl Gateway {
         let own = match &self.settings.auth.mode {
             AuthMode::None => false,
             AuthMode::Token(secret) | AuthMode::Password(secret) => secret.matches(value),
+            AuthMode::TrustedProxy { password } => {
+                password.as_ref().is_some_and(|password| password.matches(value))
+            }
         };
         value.starts_with(tokens::PREFIX) && !own
     }

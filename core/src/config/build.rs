@@ -8,9 +8,10 @@ use super::check::Check;
 use super::failure::Failure;
 use super::issue::Issue;
 use super::policies::queues;
+use super::proxies;
 use super::tree::Node;
-use crate::devices::Network;
 use crate::ids::AgentId;
+use crate::ingress::network;
 use crate::limits::length;
 use crate::providers::known;
 use crate::sessions::keys::normalise_agent;
@@ -48,13 +49,15 @@ pub(super) fn auth(root: &Node, mode: AuthMode) -> AuthSettings {
         window: rate("windowMs").map_or(plain.window, Duration::from_millis),
         lockout: rate("lockoutMs").map_or(plain.lockout, Duration::from_millis),
         exempt_loopback: flag(root, "gateway.auth.rateLimit.exemptLoopback").unwrap_or(plain.exempt_loopback),
-        allowed_origins: texts(root, "gateway.controlUi.allowedOrigins").map(str::to_lowercase).collect(),
+        allowed_origins: texts(root, "gateway.controlUi.allowedOrigins").map(proxies::origin).collect(),
+        ingress: proxies::ingress(root),
+        trusted_proxy: proxies::trusted_proxy(root),
         allow_insecure_auth: ui("allowInsecureAuth").unwrap_or(plain.allow_insecure_auth),
         disable_device_auth: ui("dangerouslyDisableDeviceAuth").unwrap_or(plain.disable_device_auth),
         auto_approve_local: flag(root, "gateway.nodes.pairing.autoApproveLocal")
             .unwrap_or(plain.auto_approve_local),
         auto_approve_networks: texts(root, "gateway.nodes.pairing.autoApproveCidrs")
-            .filter_map(|text| Network::parse(text).ok())
+            .filter_map(network)
             .collect(),
         ..plain
     }

@@ -10,7 +10,6 @@
 
 mod decide;
 mod methods;
-mod network;
 mod pairing;
 mod pending;
 mod record;
@@ -35,7 +34,6 @@ use crate::time::{Now, earliest};
 
 pub(crate) use decide::{approve, reject, remove, rename};
 pub(crate) use methods::list;
-pub use network::{Network, NetworkFault};
 pub(crate) use pairing::{Claim, Grant, PairingReason};
 pub(crate) use pending::Asked;
 use pending::Pending;

@@ -50,7 +50,7 @@ pub(crate) fn issue(gateway: &mut Gateway, call: Call<SetupCodeParams>) -> Answe
         gateway_urls: if urls.len() > 1 { urls } else { Vec::new() },
         auth: match gateway.settings.auth.mode {
             AuthMode::Password(_) => "password",
-            AuthMode::Token(_) | AuthMode::None => "token",
+            AuthMode::Token(_) | AuthMode::None | AuthMode::TrustedProxy { .. } => "token",
         },
         url_source,
         access: profile.access(),

@@ -2,6 +2,7 @@
 
 mod bench;
 mod decisions;
+mod guesses;
 mod handshake;
 mod hello;
 mod log;
@@ -12,3 +13,4 @@ mod refusals;
 mod service;
 mod setup;
 mod table;
+mod vouched;
