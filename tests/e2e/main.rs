@@ -17,6 +17,7 @@ mod import;
 mod life;
 mod limits;
 mod nodes;
+mod pairing;
 mod provider;
 mod providers;
 mod readme;

@@ -248,6 +248,13 @@ impl Devices {
         };
     }
 
+    /// Everything that is known of devices and of requests that wait, for tests that compare it.
+    #[cfg(test)]
+    pub(crate) fn in_mind(&self) -> String {
+        let pending: Vec<_> = self.pending.all().collect();
+        format!("{:?} {pending:?} {:?} {:?}", self.paired, self.unsaved, self.writing)
+    }
+
     /// A connection is gone; it waits for nothing any more.
     pub(crate) fn gone(&mut self, conn: ConnId) {
         self.upgrades.gone(conn);
