@@ -60,6 +60,8 @@ limits! {
         "One more approval that waits for an answer is refused with `UNAVAILABLE`, retryable.";
     APPROVALS_KEPT: "approvals-kept" = 1_000, "approvals", None,
         "Beyond it the oldest approval that was decided is forgotten.";
+    APPROVALS_KEPT_BYTES: "approvals-kept-bytes" = 16_777_216, "bytes", None,
+        "The same for how large they are together.";
     APPROVALS_KEPT_MS: "approvals-kept-time" = 2_592_000_000, "ms", None,
         "How long an approval that was decided can be read: 30 days.";
     APPROVAL_BYTES: "approval" = 65_536, "bytes", None,
@@ -72,6 +74,8 @@ limits! {
         "The longest `timeoutMs` of an approval; a longer one is cut.";
     APPROVAL_USE_MS: "approval-use" = 120_000, "ms", None,
         "How long the command of an approval may be run after the answer, once.";
+    STANDING_GRANTS: "standing-grants" = 500, "grants", None,
+        "One more answer `allow-always` with `grantExpiresInDays` is refused with `INVALID_REQUEST`.";
     APPROVALS_FILE_BYTES: "approvals-file" = 262_144, "bytes", None,
         "A larger approvals file is refused with `INVALID_REQUEST`.";
     AUDIT_FOLD_MS: "audit-fold" = 60_000, "ms", None,

@@ -31,6 +31,18 @@ pub(crate) enum BearerFault {
     Locked(Duration),
 }
 
+impl BearerFault {
+    /// The word for the book of deeds.
+    pub(crate) const fn why(self) -> &'static str {
+        match self {
+            Self::Elsewhere(_) => "elsewhere",
+            Self::Missing => "secret-missing",
+            Self::Wrong(_) => "secret-mismatch",
+            Self::Locked(_) => "rate-limited",
+        }
+    }
+}
+
 impl Gateway {
     /// Who a request is from. Wrong secrets are counted.
     ///

@@ -174,7 +174,9 @@ impl Gateway {
         let hello = self.hello(entry.dialect, &principal, entry.token.as_ref(), limits);
         let ticket = connect.ticket.clone();
         let device = principal.device.clone();
+        let seer = Arc::clone(&principal);
         self.tell(Down::Accept(Box::new(Accept { ticket, hello, principal, limits })));
+        self.show_waiting_approvals(conn, &seer);
         if let (Some(request_id), Some(device)) = (entry.resolved, device) {
             self.announce_approval(request_id, &device);
         }

@@ -32,6 +32,7 @@ const READ: Cell = Cell::Needs(Scope::Read);
 const WRITE: Cell = Cell::Needs(Scope::Write);
 const ADMIN: Cell = Cell::Needs(Scope::Admin);
 const PAIRING: Cell = Cell::Needs(Scope::Pairing);
+const APPROVALS: Cell = Cell::Needs(Scope::Approvals);
 const TALK: Cell = Cell::Needs(Scope::Talk);
 
 /// Method, protocol 3 (§6.3), protocol 4 (§6.4, §6.5).
@@ -91,6 +92,23 @@ const METHOD_CELLS: &[(&str, Cell, Cell)] = &[
     ("chat.metadata", Cell::Unknown, READ),
     ("chat.message.get", Cell::Unknown, READ),
     ("device.pair.list", PAIRING, PAIRING),
+    ("exec.approval.request", APPROVALS, APPROVALS),
+    ("exec.approval.resolve", APPROVALS, APPROVALS),
+    ("exec.approval.waitDecision", Cell::Unknown, APPROVALS),
+    ("exec.approval.get", Cell::Unknown, APPROVALS),
+    ("exec.approval.list", Cell::Unknown, APPROVALS),
+    ("exec.approval.grants.list", Cell::Unknown, APPROVALS),
+    ("exec.approval.grants.revoke", Cell::Unknown, APPROVALS),
+    ("approval.get", Cell::Unknown, APPROVALS),
+    ("approval.resolve", Cell::Unknown, APPROVALS),
+    ("approval.history", Cell::Unknown, APPROVALS),
+    ("plugin.approval.request", Cell::Unknown, APPROVALS),
+    ("plugin.approval.waitDecision", Cell::Unknown, APPROVALS),
+    ("plugin.approval.list", Cell::Unknown, APPROVALS),
+    ("plugin.approval.resolve", Cell::Unknown, APPROVALS),
+    ("exec.approvals.get", ADMIN, ADMIN),
+    ("exec.approvals.set", ADMIN, ADMIN),
+    ("audit.list", ADMIN, ADMIN),
     ("tools.catalog", Cell::Unknown, READ),
     ("tools.effective", Cell::Unknown, READ),
     // Not ours: what does not exist asks for admin.
@@ -120,12 +138,18 @@ fn effect_cells() -> Vec<(Effect, Scope, Scope)> {
         (Effect::SeeTools, Scope::Read, Scope::Read),
         (Effect::FetchPublicUrl, Scope::Write, Scope::Write),
         (Effect::OperateGateway, Scope::Admin, Scope::Admin),
+        (Effect::RequestApproval, Scope::Approvals, Scope::Approvals),
+        (Effect::SeeApprovals, Scope::Approvals, Scope::Approvals),
+        (Effect::DecideApproval, Scope::Approvals, Scope::Approvals),
+        (Effect::SeeApprovalPolicy, Scope::Admin, Scope::Admin),
+        (Effect::ChangeApprovalPolicy, Scope::Admin, Scope::Admin),
+        (Effect::ReadAudit, Scope::Admin, Scope::Admin),
     ];
-    let mut seen = [false; 16];
+    let mut seen = [false; 22];
     for (effect, ..) in &all {
         seen[place(effect)] = true;
     }
-    assert_eq!(seen, [true; 16], "every effect has a cell");
+    assert_eq!(seen, [true; 22], "every effect has a cell");
     all.into()
 }
 
@@ -148,6 +172,12 @@ fn place(effect: &Effect) -> usize {
         Effect::SeeTools => 13,
         Effect::FetchPublicUrl => 14,
         Effect::OperateGateway => 15,
+        Effect::RequestApproval => 16,
+        Effect::SeeApprovals => 17,
+        Effect::DecideApproval => 18,
+        Effect::SeeApprovalPolicy => 19,
+        Effect::ChangeApprovalPolicy => 20,
+        Effect::ReadAudit => 21,
     }
 }
 
