@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
-use telson_proto::ErrorShape;
 use telson_proto::approval::Decision;
 
 use super::question::{Node, Question};
@@ -70,12 +69,6 @@ impl GrantFault {
     }
 }
 
-impl From<GrantFault> for ErrorShape {
-    fn from(fault: GrantFault) -> Self {
-        Self::invalid(fault.to_string()).with_details(&serde_json::json!({"code": fault.code()}))
-    }
-}
-
 impl Grants {
     /// A question was answered with yes.
     pub(super) fn add(&mut self, now: Now, id: &str, question: Question, decision: Decision, actor: &str) {
@@ -93,12 +86,14 @@ impl Gateway {
     /// [`GrantFault`]; an approval that does not fit is not used up.
     pub(crate) fn take_grant(
         &mut self,
-        run_id: Option<&str>,
+        run_id: &str,
         node: &DeviceId,
         params: &Value,
     ) -> Result<Decision, GrantFault> {
-        let id = run_id.filter(|id| !id.is_empty()).ok_or(GrantFault::MissingRunId)?;
-        let now = self.now;
+        let (id, now) = (run_id, self.now);
+        if id.is_empty() {
+            return Err(GrantFault::MissingRunId);
+        }
         let grants = &mut self.approvals.grants.grants;
         let Some(grant) = grants.get(id).filter(|grant| grant.until > now.mono) else {
             return Err(match self.approvals.state(id) {
@@ -118,13 +113,13 @@ impl Gateway {
     /// # Errors
     ///
     /// [`GrantFault::ApprovalRequired`] when none does.
-    pub(crate) fn take_matching(
+    pub(crate) fn take_matching_grant(
         &mut self,
-        caller: &Principal,
+        asker: &Principal,
         node: &DeviceId,
         params: &Value,
     ) -> Result<Decision, GrantFault> {
-        let (now, actor) = (self.now, caller.actor());
+        let (now, actor) = (self.now, asker.actor());
         let grants = &mut self.approvals.grants.grants;
         let fits = |grant: &Grant| {
             grant.until > now.mono && grant.actor == actor && grant.question.fits(node, params).is_ok()

@@ -9,7 +9,7 @@
 
 mod display;
 pub mod evaluate;
-mod grants;
+pub(crate) mod grants;
 mod ledger;
 mod methods;
 mod own_policy;
@@ -32,7 +32,6 @@ use crate::limits;
 use crate::store::{Op, Record, Shelf};
 use crate::time::Now;
 
-pub(crate) use grants::GrantFault;
 pub(crate) use methods::{
     approval_get, approval_history, approval_resolve, exec_get, exec_list, exec_request, exec_resolve,
     exec_wait, grants_list, grants_revoke,

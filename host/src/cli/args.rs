@@ -7,6 +7,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use telson_core::auth::Secret;
 use telson_core::config::Flags;
 
+use super::approvals::Approvals;
+use super::audit::Audit;
+
 /// The gateway of a personal AI assistant.
 #[derive(Debug, Parser)]
 #[command(name = "telson", version = super::VERSION, disable_help_subcommand = true, arg_required_else_help = true)]
@@ -66,6 +69,16 @@ pub(crate) enum Command {
     Devices {
         #[command(subcommand)]
         command: Devices,
+    },
+    /// Commands that wait for a decision, and what may run without one
+    Approvals {
+        #[command(subcommand)]
+        command: Approvals,
+    },
+    /// Who did what, from where, with which outcome
+    Audit {
+        #[command(subcommand)]
+        command: Audit,
     },
     /// The configuration
     Config {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use telson_proto::approval::Decision;
 use telson_proto::{Protocol, Scope, Scopes};
 
-use crate::approvals::GrantFault;
+use crate::approvals::grants::GrantFault;
 use crate::ids::{ConnId, DeviceId};
 use crate::testing::World;
 
@@ -42,8 +42,8 @@ fn run() -> Value {
 #[test]
 fn an_approval_lets_exactly_its_command_run_once() {
     let mut world = approved("allow-once");
-    assert_eq!(world.gateway.take_grant(Some("a"), &node(), &run()), Ok(Decision::AllowOnce));
-    assert_eq!(world.gateway.take_grant(Some("a"), &node(), &run()), Err(GrantFault::ApprovalExpired));
+    assert_eq!(world.gateway.take_grant("a", &node(), &run()), Ok(Decision::AllowOnce));
+    assert_eq!(world.gateway.take_grant("a", &node(), &run()), Err(GrantFault::ApprovalExpired));
 }
 
 #[test]
@@ -74,16 +74,15 @@ fn whatever_differs_was_not_approved() {
     for (name, value) in changes {
         let mut params = run();
         params[name] = value;
-        let taken = world.gateway.take_grant(Some("a"), &node(), &params);
+        let taken = world.gateway.take_grant("a", &node(), &params);
         assert_eq!(taken, Err(GrantFault::RequestMismatch), "{params}");
     }
     let elsewhere = DeviceId::new("node-2");
-    assert_eq!(world.gateway.take_grant(Some("a"), &elsewhere, &run()), Err(GrantFault::NodeMismatch));
-    assert_eq!(world.gateway.take_grant(None, &node(), &run()), Err(GrantFault::MissingRunId));
-    assert_eq!(world.gateway.take_grant(Some(""), &node(), &run()), Err(GrantFault::MissingRunId));
-    assert_eq!(world.gateway.take_grant(Some("b"), &node(), &run()), Err(GrantFault::UnknownApprovalId));
+    assert_eq!(world.gateway.take_grant("a", &elsewhere, &run()), Err(GrantFault::NodeMismatch));
+    assert_eq!(world.gateway.take_grant("", &node(), &run()), Err(GrantFault::MissingRunId));
+    assert_eq!(world.gateway.take_grant("b", &node(), &run()), Err(GrantFault::UnknownApprovalId));
     assert_eq!(
-        world.gateway.take_grant(Some("a"), &node(), &run()),
+        world.gateway.take_grant("a", &node(), &run()),
         Ok(Decision::AllowOnce),
         "and it is not used up"
     );
@@ -92,20 +91,20 @@ fn whatever_differs_was_not_approved() {
 #[test]
 fn a_no_silence_time_and_a_restart_allow_nothing() {
     let mut world = approved("deny");
-    assert_eq!(world.gateway.take_grant(Some("a"), &node(), &run()), Err(GrantFault::ApprovalRequired));
+    assert_eq!(world.gateway.take_grant("a", &node(), &run()), Err(GrantFault::ApprovalRequired));
 
     let (mut world, asker, _) = self::world(Protocol::V4);
     world.call(asker, "exec.approval.request", json!({"id": "a", "command": "x"}));
-    assert_eq!(world.gateway.take_grant(Some("a"), &node(), &run()), Err(GrantFault::ApprovalRequired));
+    assert_eq!(world.gateway.take_grant("a", &node(), &run()), Err(GrantFault::ApprovalRequired));
     world.advance(1_800_000);
-    assert_eq!(world.gateway.take_grant(Some("a"), &node(), &run()), Err(GrantFault::ApprovalExpired));
+    assert_eq!(world.gateway.take_grant("a", &node(), &run()), Err(GrantFault::ApprovalExpired));
 
     let mut world = approved("allow-always");
     world.advance(120_000);
-    assert_eq!(world.gateway.take_grant(Some("a"), &node(), &run()), Err(GrantFault::ApprovalExpired));
+    assert_eq!(world.gateway.take_grant("a", &node(), &run()), Err(GrantFault::ApprovalExpired));
 
     let mut world = approved("allow-always").crash();
-    assert_eq!(world.gateway.take_grant(Some("a"), &node(), &run()), Err(GrantFault::ApprovalExpired));
+    assert_eq!(world.gateway.take_grant("a", &node(), &run()), Err(GrantFault::ApprovalExpired));
 }
 
 /// A line that was approved on protocol 3, and the parameters with which its asker runs it.
@@ -118,9 +117,9 @@ fn matching(line: &str, params: &Value) -> Result<Decision, GrantFault> {
     );
     world.ask(desk, "exec.approval.resolve", json!({"id": "a", "decision": "allow-once"}));
     let caller = Arc::clone(&world.gateway.conns[&asker]);
-    let taken = world.gateway.take_matching(&caller, &node(), params);
+    let taken = world.gateway.take_matching_grant(&caller, &node(), params);
     if taken.is_ok() {
-        let again = world.gateway.take_matching(&caller, &node(), params);
+        let again = world.gateway.take_matching_grant(&caller, &node(), params);
         assert_eq!(again, Err(GrantFault::ApprovalRequired), "once");
     }
     taken
@@ -161,7 +160,7 @@ fn nobody_uses_what_another_has_asked_for() {
     let other = world.client(Protocol::V3, Scopes::all(), Some("tablet"));
     for (conn, allowed) in [(other, false), (asker, true)] {
         let caller = Arc::clone(&world.gateway.conns[&conn]);
-        assert_eq!(world.gateway.take_matching(&caller, &node(), &params).is_ok(), allowed);
+        assert_eq!(world.gateway.take_matching_grant(&caller, &node(), &params).is_ok(), allowed);
     }
 }
 
