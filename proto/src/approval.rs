@@ -327,35 +327,50 @@ pub struct ExecView {
     pub expires_at_ms: u64,
 }
 
-/// An approval with what became of it.
+/// An approval with what became of it. Members that do not belong to its status are absent.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ApprovalView {
     /// Its name.
     pub id: String,
-    /// `exec` or `plugin`.
-    pub kind: &'static str,
-    /// `pending`, `allowed`, `denied`, `expired` or `cancelled`.
-    pub status: &'static str,
-    /// The answer, if somebody gave one.
-    pub decision: Option<Decision>,
-    /// How it ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<&'static str>,
-    /// What was asked.
-    pub request: Map<String, Value>,
-    /// The answers that were possible.
-    pub allowed_decisions: Vec<Decision>,
+    /// Where a web UI shows it.
+    pub url_path: String,
     /// When it was asked.
     pub created_at_ms: u64,
     /// When it ends, or would have ended, by itself.
     pub expires_at_ms: u64,
+    /// What is asked, by its kind.
+    pub presentation: Map<String, Value>,
+    /// `pending`, `allowed`, `denied`, `expired` or `cancelled`.
+    pub status: &'static str,
+    /// The answer; `deny` also where nobody could answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
+    /// How it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
     /// When it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resolved_at_ms: Option<u64>,
+    /// For whom it was asked, when it has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Map<String, Value>>,
+    /// In which session it was asked, while it waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_session_key: Option<String>,
     /// Who answered.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub resolved_by: Option<String>,
+    pub resolver: Option<Resolver>,
+}
+
+/// Who answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Resolver {
+    /// `device`, `channel` or `system`.
+    pub kind: &'static str,
+    /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
 }
 
 /// The parameters of `plugin.approval.request`.
@@ -390,6 +405,9 @@ pub struct PluginRequest {
     /// In which session.
     #[serde(default)]
     pub session_key: Option<Text<1, 512>>,
+    /// The devices that alone may answer; an empty list means no device.
+    #[serde(default)]
+    pub approval_reviewer_device_ids: Option<Vec<String>>,
     /// How long it waits for an answer.
     #[serde(default)]
     pub timeout_ms: Option<Count<1>>,

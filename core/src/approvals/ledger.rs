@@ -80,10 +80,10 @@ impl Gateway {
         let until = entry.until;
         self.approvals.due.insert((until, id.to_owned()));
         let digest = entry.record.digest.clone();
-        let standing = self.approvals.standing.answers(&digest, self.now.wall);
-        if let Some(grant) = standing.filter(|_| !digest.is_empty()) {
-            let by = Some(format!("grant {}", grant.grant_id));
-            return self.settle(id, Ending::answer(Decision::AllowAlways, by), None);
+        if let Some(grant) = self.approvals.standing.use_for(&digest, self.now.wall) {
+            let (by, used) = (format!("grant {}", grant.grant_id), grant.put());
+            self.store(vec![used], |_, _| {});
+            return self.settle(id, Ending::answer(Decision::AllowAlways, Some(by)), None);
         }
         let routed = self.has_route(id, asker);
         self.accept_two_phase(id, routed);

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use telson_proto::approval::{
     ApprovalView, ById, Decision, ExecRequest, ExecView, GrantId, GrantsQuery, HistoryQuery, Resolve, Waiting,
 };
@@ -75,9 +75,9 @@ fn chosen_id(id: Option<&str>) -> Result<Option<String>, ErrorShape> {
             "approval ids that begin with plugin: are reserved; choose another one",
         ));
     }
-    if id.len() > LONGEST_ID || id.chars().any(char::is_control) {
+    if matches!(id, "." | "..") || id.len() > LONGEST_ID || id.chars().any(char::is_control) {
         return Err(ErrorShape::invalid(format!(
-            "approval id must be at most {LONGEST_ID} bytes without control characters"
+            "approval id must be at most {LONGEST_ID} bytes without control characters, and neither . nor .."
         )));
     }
     Ok(Some(id.to_owned()))
@@ -202,6 +202,9 @@ pub(super) fn unknown(protocol: Protocol, record: Option<&Approval>) -> ErrorSha
     let (code, cause) = match record.map(|record| record.state) {
         None => ("APPROVAL_NOT_FOUND", "no approval has this id, or it ended more than 30 days ago"),
         Some(State::Expired) => ("APPROVAL_EXPIRED", "nobody answered in time"),
+        Some(State::Denied) if record.is_some_and(|record| record.decision.is_none()) => {
+            ("APPROVAL_EXPIRED", "nobody was there who could have answered")
+        }
         Some(State::Cancelled) => ("APPROVAL_CANCELLED", "the gateway was restarted before anybody answered"),
         Some(State::Pending) => ("APPROVAL_ALREADY_RESOLVED", "its end is being written"),
         Some(State::Allowed | State::Denied) => ("APPROVAL_ALREADY_RESOLVED", "somebody has answered"),
@@ -271,7 +274,7 @@ pub(crate) fn approval_history(gateway: &mut Gateway, call: Call<HistoryQuery>) 
     let recent = |record: &Approval| {
         record.resolved_at_ms.is_none_or(|at| now.saturating_sub(at) <= limits::APPROVALS_KEPT_MS)
     };
-    let entries = gateway.approvals.entries.values().filter(|entry| !matches!(entry.stage, Stage::Writing));
+    let entries = gateway.approvals.entries.values().filter(|entry| matches!(entry.stage, Stage::Over));
     let mut records: Vec<&Approval> = entries
         .map(|entry| &entry.record)
         .filter(|record| recent(record) && kind.is_none_or(|kind| kind == record.kind))
@@ -300,7 +303,7 @@ fn place(cursor: &str) -> Result<(u64, String), ErrorShape> {
 /// The result of `exec.approval.grants.list`.
 #[derive(Debug, Serialize)]
 pub(crate) struct GrantList {
-    grants: Vec<StandingGrant>,
+    grants: Vec<Value>,
 }
 
 /// `exec.approval.grants.list`: the questions that are answered by themselves.
@@ -309,7 +312,7 @@ pub(crate) fn grants_list(gateway: &mut Gateway, call: Call<GrantsQuery>) -> Ans
     authorize(&call.principal, &Effect::SeeApprovals)?;
     let mut grants = gateway.approvals.standing.list(gateway.now.wall);
     grants.truncate(call.params.limit.map_or(500, Count::as_len));
-    Ok(Reply::Ready(GrantList { grants }))
+    Ok(Reply::Ready(GrantList { grants: grants.iter().map(StandingGrant::shown).collect() }))
 }
 
 /// `exec.approval.grants.revoke`: such a question is asked again from now on.
@@ -325,7 +328,8 @@ pub(crate) fn grants_revoke(gateway: &mut Gateway, call: Call<GrantId>) -> Answe
     if grant.revoked_at_ms.is_some() {
         return Ok(Reply::Ready(outcome("already-revoked")));
     }
-    let revoked = StandingGrant { revoked_at_ms: Some(now), ..grant.clone() };
+    let by = call.principal.declared.shown().name().to_owned();
+    let revoked = StandingGrant { revoked_at_ms: Some(now), revoked_by: Some(by), ..grant.clone() };
     // It ends at once; should the store fail, it ends with this process at the latest, and the caller is told.
     gateway.approvals.standing.add(revoked.clone());
     let ticket = call.ticket;
@@ -333,7 +337,7 @@ pub(crate) fn grants_revoke(gateway: &mut Gateway, call: Call<GrantId>) -> Answe
         let outcome = match result {
             Ok(()) => crate::messages::Outcome::ok(outcome("revoked")),
             Err(error) => {
-                let restored = StandingGrant { revoked_at_ms: None, ..revoked };
+                let restored = StandingGrant { revoked_at_ms: None, revoked_by: None, ..revoked };
                 gateway.approvals.standing.add(restored);
                 crate::messages::Outcome::error(error.into())
             }

@@ -1,7 +1,7 @@
 //! The questions of plugins: the same ledger, other words (spec 03 §3.8).
 
 use serde_json::{Map, Value, json};
-use telson_proto::approval::{ById, Decision, PluginRequest, Resolve, Waiting};
+use telson_proto::approval::{ById, Decision, PluginRequest, Resolve, Severity, Waiting};
 use telson_proto::params::{Count, NoParams};
 use telson_proto::{ErrorShape, Json};
 
@@ -34,7 +34,7 @@ pub(crate) fn plugin_request(gateway: &mut Gateway, call: Call<PluginRequest>) -
         text: shown(params.title.as_str()),
         digest: String::new(),
         asked_by: call.principal.actor(),
-        reviewers: None,
+        reviewers: params.approval_reviewer_device_ids.clone(),
         allowed,
         created_at_ms: gateway.now.wall,
         expires_at_ms: gateway.now.wall.saturating_add(timeout_ms),
@@ -58,7 +58,7 @@ fn request(params: &PluginRequest, allowed: &[Decision]) -> Map<String, Value> {
         ("title", text(Some(params.title.as_str()))),
         ("description", text(Some(params.description.as_str()))),
         ("detail", text(params.detail.as_ref().map(|text| text.as_str()))),
-        ("severity", params.severity.map_or(Value::Null, |severity| json!(severity))),
+        ("severity", json!(params.severity.unwrap_or(Severity::Warning))),
         ("toolName", text(params.tool_name.as_ref().map(|text| text.as_str()))),
         ("toolCallId", text(params.tool_call_id.as_ref().map(|text| text.as_str()))),
         ("agentId", text(params.agent_id.as_ref().map(|text| text.as_str()))),

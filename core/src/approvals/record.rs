@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use telson_proto::approval::{ApprovalView, Decided, Decision, ExecView, Reviewer, Waiting};
+use telson_proto::approval::{ApprovalView, Decided, Decision, ExecView, Resolver, Reviewer, Waiting};
 use telson_proto::{Json, Protocol};
 
 use crate::auth::Principal;
@@ -134,7 +134,11 @@ impl Ending {
 
     /// It ends without an answer, which allows nothing (08 S-57).
     pub(super) fn unanswered(reason: Reason) -> Self {
-        let state = if reason == Reason::GatewayRestart { State::Cancelled } else { State::Expired };
+        let state = match reason {
+            Reason::GatewayRestart => State::Cancelled,
+            Reason::NoRoute => State::Denied,
+            Reason::User | Reason::Timeout => State::Expired,
+        };
         Self { state, decision: None, reason, by: None, reviewer: None, days: None }
     }
 }
@@ -206,19 +210,65 @@ impl Approval {
         }
     }
 
+    /// With what became of it, in the form of the published schema.
     pub(super) fn view(&self) -> ApprovalView {
+        let over = self.state != State::Pending;
+        let session = self.request.get("sessionKey").and_then(Value::as_str).map(str::to_owned);
         ApprovalView {
             id: self.id.clone(),
-            kind: self.kind.as_str(),
-            status: self.state.as_str(),
-            decision: self.decision,
-            reason: self.reason.map(Reason::as_str),
-            request: self.request.clone(),
-            allowed_decisions: self.allowed.clone(),
+            url_path: format!("/approvals/{}", escaped(&self.id)),
             created_at_ms: self.created_at_ms,
             expires_at_ms: self.expires_at_ms,
+            presentation: self.presentation(),
+            status: self.state.as_str(),
+            decision: if self.state == State::Denied { Some(Decision::Deny) } else { self.decision },
+            reason: self.reason.map(Reason::as_str),
             resolved_at_ms: self.resolved_at_ms,
-            resolved_by: self.resolved_by.clone(),
+            source: over
+                .then(|| self.members(&["agentId", "sessionKey"]))
+                .filter(|source| !source.is_empty()),
+            source_session_key: session.filter(|_| !over),
+            resolver: self.resolver(),
+        }
+    }
+
+    fn presentation(&self) -> Map<String, Value> {
+        let mut shown = match self.kind {
+            Kind::Exec => self.members(&["warningText", "host", "nodeId", "agentId"]),
+            Kind::Plugin => self.members(&[
+                "title",
+                "description",
+                "detail",
+                "severity",
+                "pluginId",
+                "toolName",
+                "agentId",
+            ]),
+        };
+        if self.kind == Kind::Exec {
+            shown.insert("commandText".to_owned(), self.text.clone().into());
+        }
+        shown.insert("kind".to_owned(), self.kind.as_str().into());
+        shown.insert("allowedDecisions".to_owned(), serde_json::json!(self.allowed));
+        shown
+    }
+
+    /// Some members of the request, as far as they say something.
+    fn members(&self, names: &[&str]) -> Map<String, Value> {
+        let said =
+            |name: &&&str| self.request.get(**name).is_some_and(|value| *value != "" && !value.is_null());
+        let member = |name: &&str| ((*name).to_owned(), self.request[*name].clone());
+        names.iter().filter(said).map(member).collect()
+    }
+
+    fn resolver(&self) -> Option<Resolver> {
+        let id = self.resolved_by.clone();
+        match (self.reason?, &self.reviewer) {
+            (Reason::User, Some(reviewer)) => {
+                Some(Resolver { kind: "channel", id: Some(reviewer.channel.to_string()) })
+            }
+            (Reason::User, None) => Some(Resolver { kind: "device", id }),
+            _ => Some(Resolver { kind: "system", id: None }),
         }
     }
 
@@ -236,4 +286,12 @@ impl Approval {
             expires_at_ms: self.expires_at_ms,
         }
     }
+}
+
+/// An id as a part of a path.
+fn escaped(id: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    id.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }

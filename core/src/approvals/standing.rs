@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use telson_proto::Json;
 
 use super::record::Approval;
@@ -30,12 +31,20 @@ pub(crate) struct StandingGrant {
     pub(super) agent_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) node_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) cwd: Option<String>,
     pub(super) created_at_ms: u64,
     pub(super) expires_at_ms: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) created_by: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) revoked_at_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) revoked_by: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) last_used_at_ms: Option<u64>,
+    #[serde(default)]
+    pub(super) use_count: u64,
 }
 
 /// All of them.
@@ -47,8 +56,7 @@ pub(super) struct Standing {
 impl StandingGrant {
     /// What the answer to this approval makes.
     pub(super) fn of(approval: &Approval, id: String, now_ms: u64, days: u64, by: Option<String>) -> Self {
-        let text =
-            |name: &str| approval.request.get(name).and_then(serde_json::Value::as_str).map(str::to_owned);
+        let text = |name: &str| approval.request.get(name).and_then(Value::as_str).map(str::to_owned);
         Self {
             grant_id: id,
             approval_id: approval.id.clone(),
@@ -56,11 +64,34 @@ impl StandingGrant {
             command_text: approval.text.clone(),
             agent_id: text("agentId"),
             node_id: text("nodeId"),
+            cwd: text("cwd"),
             created_at_ms: now_ms,
             expires_at_ms: now_ms.saturating_add(days.saturating_mul(86_400_000)),
             created_by: by,
             revoked_at_ms: None,
+            revoked_by: None,
+            last_used_at_ms: None,
+            use_count: 0,
         }
+    }
+
+    /// In the form of the published schema, which knows grants of cron jobs only.
+    pub(super) fn shown(&self) -> Value {
+        json!({
+            "grantId": self.grant_id,
+            "mintedByApprovalId": self.approval_id,
+            "agentId": self.agent_id.as_deref().unwrap_or("main"),
+            "cronJobId": "none",
+            "cronJobName": null,
+            "command": self.command_text,
+            "cwd": self.cwd,
+            "createdAtMs": self.created_at_ms,
+            "expiresAtMs": self.expires_at_ms,
+            "revokedAtMs": self.revoked_at_ms,
+            "revokedBy": self.revoked_by,
+            "lastUsedAtMs": self.last_used_at_ms,
+            "useCount": self.use_count,
+        })
     }
 
     pub(super) fn put(&self) -> Op {
@@ -96,12 +127,18 @@ impl Standing {
         (self.grants.len() < limits::length(limits::STANDING_GRANTS), ops)
     }
 
-    /// The one that answers this question.
-    pub(super) fn answers(&self, digest: &str, now_ms: u64) -> Option<&StandingGrant> {
-        let holds = |grant: &&StandingGrant| {
-            grant.digest == digest && grant.revoked_at_ms.is_none() && grant.expires_at_ms > now_ms
+    /// The one that answers this question, which it is used for.
+    pub(super) fn use_for(&mut self, digest: &str, now_ms: u64) -> Option<&StandingGrant> {
+        let holds = |grant: &&mut StandingGrant| {
+            !digest.is_empty()
+                && grant.digest == digest
+                && grant.revoked_at_ms.is_none()
+                && grant.expires_at_ms > now_ms
         };
-        self.grants.values().find(holds)
+        let grant = self.grants.values_mut().find(holds)?;
+        grant.last_used_at_ms = Some(now_ms);
+        grant.use_count += 1;
+        Some(grant)
     }
 
     pub(super) fn get(&self, id: &str) -> Option<&StandingGrant> {

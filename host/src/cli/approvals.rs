@@ -77,11 +77,7 @@ pub(crate) async fn run<R: Runtime>(
 ) -> Result<(), CliError> {
     match command {
         Approvals::List(args) => show_list(runtime, places, &args, output).await,
-        Approvals::Get(args) => {
-            let found = ask(runtime, places, &args.client, "approval.get", json!({"id": args.id})).await?;
-            show(found.get("approval").unwrap_or(&Value::Null), output);
-            Ok(())
-        }
+        Approvals::Get(args) => get(runtime, places, &args, output).await,
         Approvals::Allow(args) => {
             let decision = if args.always { "allow-always" } else { "allow-once" };
             decide(runtime, places, &args.named, decision, args.days, output).await
@@ -139,9 +135,10 @@ async fn show_list<R: Runtime>(
 }
 
 fn row(approval: &Value) -> Vec<String> {
-    let request = approval.get("request").unwrap_or(&Value::Null);
+    // What waits carries its request, what has ended how it was presented.
+    let request = approval.get("request").or(approval.get("presentation")).unwrap_or(&Value::Null);
     let state = text(approval, "status");
-    let words = [text(request, "command"), text(request, "title")];
+    let words = [text(request, "command"), text(request, "commandText"), text(request, "title")];
     let words = words.iter().find(|words| !words.is_empty()).cloned().unwrap_or_default();
     vec![
         text(approval, "id"),
@@ -158,37 +155,71 @@ fn place(request: &Value) -> String {
     if node.is_empty() { text(request, "host") } else { format!("node {}", cut(&node, 12)) }
 }
 
+/// `approvals get`
+async fn get<R: Runtime>(runtime: &R, places: &Places, args: &Named, output: Output) -> Result<(), CliError> {
+    let (mut client, _) = connect(runtime, places, &args.client).await?;
+    let outcome = async {
+        client.require("approval.get")?;
+        let mut found = client.call("approval.get", json!({"id": args.id})).await?;
+        let mut approval = found.get_mut("approval").map(Value::take).unwrap_or_default();
+        // All that an answer is bound to is told as long as one can be given.
+        let list = if text(&approval["presentation"], "kind") == "exec" {
+            "exec.approval.list"
+        } else {
+            "plugin.approval.list"
+        };
+        let waiting = client.call(list, json!({})).await?;
+        let same = waiting.as_array().into_iter().flatten().find(|other| other["id"] == approval["id"]);
+        if let Some(request) = same.and_then(|same| same.get("request")) {
+            approval["request"] = request.clone();
+        }
+        Ok::<Value, CliError>(approval)
+    }
+    .await;
+    client.close().await;
+    show(&outcome?, output);
+    Ok(())
+}
+
 /// An approval whole: nothing of what would run is left out.
 fn show(approval: &Value, output: Output) {
     if output.json {
         output.value(approval);
         return;
     }
-    let request = approval.get("request").unwrap_or(&Value::Null);
-    let env = request.get("env").and_then(Value::as_object);
-    let env = env.map(|env| {
+    let nothing = Value::Null;
+    let request = approval.get("request").unwrap_or(&nothing);
+    let shown = approval.get("presentation").unwrap_or(&nothing);
+    let env = request.get("env").and_then(Value::as_object).map(|env| {
         let pairs = env.iter().map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()));
         pairs.collect::<Vec<_>>().join(" ")
     });
+    let source = approval.get("source").unwrap_or(&nothing);
+    let either = |name: &str| {
+        [text(request, name), text(shown, name), text(source, name)].into_iter().find(|text| !text.is_empty())
+    };
     let pairs = [
-        ("Approval", text(approval, "id")),
-        ("State", [text(approval, "status"), text(approval, "reason")].join(" ")),
-        ("Decision", text(approval, "decision")),
-        ("Decided by", text(approval, "resolvedBy")),
-        ("Asked", moment(approval.get("createdAtMs"))),
-        ("Agent", text(request, "agentId")),
-        ("Session", text(request, "sessionKey")),
-        ("Where", place(request)),
-        ("Directory", text(request, "cwd")),
-        ("Variables", env.unwrap_or_default()),
-        ("Warning", text(request, "warningText")),
-        ("Title", text(request, "title")),
-        ("Question", text(request, "description")),
-        ("Detail", text(request, "detail")),
+        ("Approval", Some(text(approval, "id"))),
+        ("State", Some([text(approval, "status"), text(approval, "reason")].join(" "))),
+        ("Decision", Some(text(approval, "decision"))),
+        ("Decided by", approval.pointer("/resolver/id").and_then(Value::as_str).map(str::to_owned)),
+        ("Asked", Some(moment(approval.get("createdAtMs")))),
+        ("Agent", either("agentId")),
+        ("Session", either("sessionKey")),
+        ("Where", Some(place(shown))),
+        ("Directory", either("cwd")),
+        ("Variables", env),
+        ("Warning", either("warningText")),
+        ("Title", either("title")),
+        ("Question", either("description")),
+        ("Detail", either("detail")),
     ];
-    let told: Vec<(&str, String)> = pairs.into_iter().filter(|(_, value)| !value.trim().is_empty()).collect();
+    let told: Vec<(&str, String)> = pairs
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value.filter(|value| !value.trim().is_empty())?)))
+        .collect();
     output.pairs(&told);
-    let command = text(request, "command");
+    let command = text(shown, "commandText");
     if !command.is_empty() {
         output.line("Command:");
         output.line(&escape(&command));
