@@ -5,6 +5,7 @@
 //! dialect's schema on the way (`support::frames`).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod approvals;
 mod chat;
 mod cli_chat;
 mod cli_models;

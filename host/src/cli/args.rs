@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use telson_core::auth::Secret;
 use telson_core::config::Flags;
 
+use super::approvals::Approvals;
+use super::audit::Audit;
 use super::devices::Devices;
 use super::pair::Pair;
 use super::tokens::Tokens;
@@ -80,6 +82,16 @@ pub(crate) enum Command {
     },
     /// The machines that lend their abilities
     Nodes(super::nodes::Nodes),
+    /// Commands that wait for a decision, and what may run without one
+    Approvals {
+        #[command(subcommand)]
+        command: Approvals,
+    },
+    /// Who did what, from where, with which outcome
+    Audit {
+        #[command(subcommand)]
+        command: Audit,
+    },
     /// The configuration
     Config {
         #[command(subcommand)]

@@ -4,7 +4,9 @@
 //! the state directory. Answers go to standard output, everything else to standard error. With `--json` the
 //! answer is one JSON value, also when the command fails.
 
+mod approvals;
 mod args;
+mod audit;
 mod cells;
 mod chat;
 mod client;
@@ -121,6 +123,8 @@ async fn dispatch<R: Runtime>(
         Command::Pair(args) => pair::run(&runtime, &places, &args, output).await,
         Command::Tokens { command } => tokens::run(&runtime, &places, command, output).await,
         Command::Nodes(args) => nodes::run(&runtime, &places, args, output).await,
+        Command::Approvals { command } => approvals::run(&runtime, &places, command, output).await,
+        Command::Audit { command } => audit::run(&runtime, &places, command, output).await,
         Command::Config { command: Config::Validate } => configure::validate(&places, output),
         Command::Completions { shell } => {
             completions(shell, program, output);
