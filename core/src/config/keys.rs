@@ -1,6 +1,7 @@
 //! Every configuration key in one place: its kind, its default and what it means (spec 05 §3). Validation, the
 //! defaults that `config.get` shows and the configuration page of the documentation are made from this table.
 
+use super::reach::Mdns;
 use crate::settings::{QueueDrop, QueueMode};
 
 /// A configuration key.
@@ -32,6 +33,10 @@ pub enum Kind {
     Secret,
     /// An `http://` or `https://` URL without user name, password, query and fragment.
     Url,
+    /// A `ws://` or `wss://` URL without user name and password.
+    Socket,
+    /// The SHA-256 fingerprint of a certificate or key.
+    Fingerprint,
     /// An IPv4 address in dotted form.
     Ipv4,
     /// An absolute path, or one that begins with `~/`.
@@ -63,6 +68,8 @@ impl Kind {
             Self::Text => "a text".to_owned(),
             Self::Secret => "a secret text".to_owned(),
             Self::Url => "an http:// or https:// URL without user name, query or fragment".to_owned(),
+            Self::Socket => "a wss:// URL, or ws:// in a private network, without user name".to_owned(),
+            Self::Fingerprint => "64 hexadecimal digits, or sha256// and base64".to_owned(),
             Self::Ipv4 => "an IPv4 address".to_owned(),
             Self::Path => "an absolute path, or one that begins with ~/".to_owned(),
             Self::Model => "a model as provider/model".to_owned(),
@@ -150,13 +157,35 @@ macro_rules! keys {
 
 keys! {
     "gateway.mode" Kind::Choice(&["local", "remote"]), None,
-        "`remote` says that the gateway runs on another machine: `gateway run` then refuses to start here.";
+        "`remote` says that the gateway runs on another machine: commands speak to `gateway.remote.url`, and `gateway run` refuses to start here.";
     "gateway.port" Kind::Count(1, 65_535), Some("18789"),
         "The port for WebSocket and HTTP. `OPENCLAW_GATEWAY_PORT` beats it, `--port` beats both.";
     "gateway.bind" Kind::Choice(BINDS), Some("\"loopback\""),
         "Who can reach the port: `loopback` this machine; `lan` everyone (0.0.0.0); `tailnet` this machine and the tailnet address; `custom` this machine and `gateway.customBindHost`; `auto` this machine, or everyone inside a container.";
     "gateway.customBindHost" Kind::Ipv4, None,
         "The address of bind mode `custom`.";
+    "gateway.bindIpv6" Kind::Flag, Some("false"),
+        "Listen on every IPv6 address too where the gateway listens on every IPv4 address.";
+    "gateway.tls.enabled" Kind::Flag, Some("false"),
+        "Speak TLS on the port: `wss://` and `https://` only.";
+    "gateway.tls.autoGenerate" Kind::Flag, Some("true"),
+        "Make certificate and key when both files are missing, and renew a certificate that was made here before it ends, with the same key.";
+    "gateway.tls.certPath" Kind::Path, None,
+        "The certificate and its chain in PEM form; `gateway/tls/gateway-cert.pem` in the state directory when unset.";
+    "gateway.tls.keyPath" Kind::Path, None,
+        "Its private key; `gateway/tls/gateway-key.pem` in the state directory when unset.";
+    "gateway.tls.caPath" Kind::Path, None,
+        "Further certificates that are sent behind the gateway's own. Clients are never asked for certificates.";
+    "gateway.remote.url" Kind::Socket, None,
+        "The gateway that commands speak to when `gateway.mode` is `remote`: `wss://host:port`.";
+    "gateway.remote.token" Kind::Secret, None,
+        "The token to present there. It is sent nowhere else.";
+    "gateway.remote.password" Kind::Secret, None,
+        "The password to present there. It is sent nowhere else.";
+    "gateway.remote.tlsFingerprint" Kind::Fingerprint, None,
+        "The SHA-256 fingerprint of its certificate, or of the certificate's public key. Unset: the certificate must be publicly trusted, or pinned by `tls pin`.";
+    "discovery.mdns.mode" Kind::Choice(Mdns::WORDS), None,
+        "What the gateway announces in the local network when others can reach it: `minimal` what a client needs, `full` the SSH port and the program's path too, `off` nothing. Unset: `off` on Linux and in containers, else `minimal`.";
     "gateway.auth.mode" Kind::Choice(AUTH_MODES), None,
         "What clients must present. Unset: the mode of the one secret that is configured, else `token` with a token made at the first start. `none` is permitted on a loopback bind only.";
     "gateway.auth.token" Kind::Secret, None,

@@ -23,6 +23,7 @@ use telson_core::peer::Peer;
 
 use crate::net::patience::Patient;
 use crate::net::timer::HyperTimer;
+use crate::net::tls::Stream;
 use crate::runtime::Runtime;
 
 use super::answer::{self, Answer, Content};
@@ -43,7 +44,12 @@ const BUFFER: usize = 32 * 1024;
 type Io<R> = FuturesIo<Line<R>>;
 
 /// Serves one connection until it ends, is upgraded, or the gateway goes down.
-pub(super) async fn serve<R: Runtime>(context: Context<R>, place: Place, stream: R::Stream, addr: IpAddr) {
+pub(super) async fn serve<R: Runtime>(
+    context: Context<R>,
+    place: Place,
+    stream: Stream<R::Stream>,
+    addr: IpAddr,
+) {
     let line = Line::new(Patient::new(context.runtime.clone(), stream, WRITE_PATIENCE));
     let runtime = context.runtime.clone();
     let closing = context.closing.clone();

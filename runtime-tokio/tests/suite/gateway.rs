@@ -53,6 +53,7 @@ impl Gateway {
         let options = ServeOptions {
             settings,
             listeners: vec![addr],
+            tls: None,
             store: store::open(&state.path().join("telson.db")).unwrap(),
             seed: [7; 32].into(),
             signals: Signals::Channel(channel),

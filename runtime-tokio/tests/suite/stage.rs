@@ -87,6 +87,7 @@ impl Stage {
         let options = ServeOptions {
             settings: Settings::plain(AuthMode::Token(Secret::new("a token"))),
             listeners: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
+            tls: None,
             store: store::open(&state.path().join("telson.db")).unwrap(),
             seed: [7; 32].into(),
             signals: Signals::Channel(channel),
