@@ -113,7 +113,7 @@ fn a_pair_that_cannot_be_used_says_why_without_its_content() {
     let mixed = open(&good.cert, &other.key);
     assert!(mixed.starts_with("gateway tls: failed to enable"), "{mixed}");
     let junk = temp.path().join("junk.pem");
-    for content in ["", "canary", "-----BEGIN CERTIFICATE-----\ncanary\n-----END CERTIFICATE-----\n"] {
+    for content in ["", "canary", "-----BEGIN CERTIFICATE-----\n!canary!\n-----END CERTIFICATE-----\n"] {
         fs::write(&junk, content).unwrap();
         for error in [open(&junk, &good.key), open(&good.cert, &junk)] {
             assert!(error.starts_with("gateway tls: failed to load cert"), "{error}");
