@@ -23,4 +23,5 @@ mod secrets;
 mod sessions;
 mod start;
 mod talk;
+mod tls;
 mod typed;

@@ -205,16 +205,21 @@ pub fn a_client_that_leaves_in_tls_is_gone_once<R: Runtime>(runtime: &R) {
     stage.finish();
 }
 
+async fn hears<R: Runtime>(mut client: WsClient<R>) -> Received {
+    client.recv().await.unwrap()
+}
+
 pub fn a_stop_ends_connections_in_tls<R: Runtime>(runtime: &R) {
     let given = given();
     let gateway = Gateway::start_secure(runtime, Arc::clone(&given.live));
     let mut client = wss(runtime, gateway.addr, Trust::FirstUse).unwrap();
     let mut idle = Client::connect(gateway.addr);
-    gateway.signal(Signal::Terminate);
-    let close = block(runtime, async move {
+    let client = block(runtime, async move {
         client.recv().await.unwrap();
-        client.recv().await.unwrap()
+        client
     });
+    gateway.signal(Signal::Terminate);
+    let close = block(runtime, hears(client));
     assert!(matches!(close, Received::Close { code: 1012, .. }), "{close:?}");
     assert!(matches!(gateway.ended(), Ok(Exit::Stopped)));
     assert!(idle.is_closed());
