@@ -52,10 +52,8 @@ pub(super) const FOREIGN: &[&str] = &[
     "tools.web.fetch.firecrawl",
     "tools.web.fetch.readability",
     // gateway
-    "gateway.allowRealIpFallback",
     "gateway.auth.allowTailscale",
-    "gateway.auth.identityScopes",
-    "gateway.auth.trustedProxy",
+    "gateway.auth.trustedProxy.deviceAutoApprove",
     "gateway.cliAgents",
     "gateway.controlUi.allowExternalEmbedUrls",
     "gateway.controlUi.automaticallyFetchFavicons",
@@ -69,7 +67,6 @@ pub(super) const FOREIGN: &[&str] = &[
     "gateway.controlUi.github",
     "gateway.controlUi.root",
     "gateway.http.endpoints.responses.files.pdf",
-    "gateway.http.securityHeaders",
     "gateway.nodes.allowCommands",
     "gateway.nodes.allowSkills",
     "gateway.nodes.browser",
@@ -88,7 +85,6 @@ pub(super) const FOREIGN: &[&str] = &[
     "gateway.roles",
     "gateway.tailscale",
     "gateway.terminal",
-    "gateway.trustedProxies",
     // messages
     "messages.ackReaction",
     "messages.ackReactionScope",

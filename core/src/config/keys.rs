@@ -1,6 +1,7 @@
 //! Every configuration key in one place: its kind, its default and what it means (spec 05 §3). Validation, the
 //! defaults that `config.get` shows and the configuration page of the documentation are made from this table.
 
+pub use super::kind::Kind;
 use super::reach::Mdns;
 use crate::settings::{QueueDrop, QueueMode};
 
@@ -16,71 +17,6 @@ pub struct Key {
     pub default: Option<&'static str>,
     /// What it does.
     pub meaning: &'static str,
-}
-
-/// What a value must be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// `true` or `false`.
-    Flag,
-    /// A whole number within bounds, both included.
-    Count(u64, u64),
-    /// One of these words.
-    Choice(&'static [&'static str]),
-    /// A text that is not blank.
-    Text,
-    /// A text that must not be shown.
-    Secret,
-    /// An `http://` or `https://` URL without user name, password, query and fragment.
-    Url,
-    /// A `ws://` or `wss://` URL without user name and password.
-    Socket,
-    /// The SHA-256 fingerprint of a certificate or key.
-    Fingerprint,
-    /// An IPv4 address in dotted form.
-    Ipv4,
-    /// An absolute path, or one that begins with `~/`.
-    Path,
-    /// A model as `provider/model`.
-    Model,
-    /// A list of models.
-    Models,
-    /// A number that is not negative.
-    Amount,
-    /// A web origin such as `https://host:port`.
-    Origin,
-    /// A list of one of these words.
-    Choices(&'static [&'static str]),
-    /// A list of texts.
-    Texts,
-    /// A list of web origins.
-    Origins,
-}
-
-impl Kind {
-    /// What the value must be, in words.
-    pub fn describe(self) -> String {
-        match self {
-            Self::Flag => "true or false".to_owned(),
-            Self::Count(low, u64::MAX) => format!("a whole number of at least {low}"),
-            Self::Count(low, high) => format!("a whole number from {low} to {high}"),
-            Self::Choice(words) => format!("one of {}", words.join(", ")),
-            Self::Text => "a text".to_owned(),
-            Self::Secret => "a secret text".to_owned(),
-            Self::Url => "an http:// or https:// URL without user name, query or fragment".to_owned(),
-            Self::Socket => "a wss:// URL, or ws:// in a private network, without user name".to_owned(),
-            Self::Fingerprint => "64 hexadecimal digits, or sha256// and base64".to_owned(),
-            Self::Ipv4 => "an IPv4 address".to_owned(),
-            Self::Path => "an absolute path, or one that begins with ~/".to_owned(),
-            Self::Model => "a model as provider/model".to_owned(),
-            Self::Models => "a list of models as provider/model".to_owned(),
-            Self::Amount => "a number of at least 0".to_owned(),
-            Self::Origin => "an origin such as https://host:port".to_owned(),
-            Self::Choices(words) => format!("a list of words out of {}", words.join(", ")),
-            Self::Texts => "a list of texts".to_owned(),
-            Self::Origins => "a list of origins such as https://host:port".to_owned(),
-        }
-    }
 }
 
 /// One step of a key's path.
@@ -117,7 +53,7 @@ pub(super) const STYLES: &[&str] = &["pretty", "compact", "json"];
 /// How the gateway may be bound.
 pub(super) const BINDS: &[&str] = &["auto", "lan", "loopback", "custom", "tailnet"];
 /// What the gateway may ask for.
-pub(super) const AUTH_MODES: &[&str] = &["none", "token", "password"];
+pub(super) const AUTH_MODES: &[&str] = &["none", "token", "password", "trusted-proxy"];
 const SCOPES: &[&str] = &[
     "operator.admin",
     "operator.read",
@@ -187,7 +123,7 @@ keys! {
     "discovery.mdns.mode" Kind::Choice(Mdns::WORDS), None,
         "What the gateway announces in the local network when others can reach it: `minimal` what a client needs, `full` the SSH port and the program's path too, `off` nothing. Unset: `off` on Linux and in containers, else `minimal`.";
     "gateway.auth.mode" Kind::Choice(AUTH_MODES), None,
-        "What clients must present. Unset: the mode of the one secret that is configured, else `token` with a token made at the first start. `none` is permitted on a loopback bind only.";
+        "What clients must present. Unset: the mode of the one secret that is configured, else `token` with a token made at the first start. `none` is permitted on a loopback bind only; `trusted-proxy` takes the users that a proxy of `gateway.trustedProxies` names.";
     "gateway.auth.token" Kind::Secret, None,
         "The shared token. Beats `OPENCLAW_GATEWAY_TOKEN`; `--token` beats both.";
     "gateway.auth.password" Kind::Secret, None,
@@ -200,6 +136,28 @@ keys! {
         "How long a lock-out lasts.";
     "gateway.auth.rateLimit.exemptLoopback" Kind::Flag, Some("true"),
         "Slow loopback addresses down instead of locking them out.";
+    "gateway.auth.trustedProxy.userHeader" Kind::Header, None,
+        "Mode `trusted-proxy`: the header in which the proxy names the user.";
+    "gateway.auth.trustedProxy.requiredHeaders" Kind::Headers, Some("[]"),
+        "Mode `trusted-proxy`: headers that must be there too.";
+    "gateway.auth.trustedProxy.allowUsers" Kind::Texts, Some("[]"),
+        "Mode `trusted-proxy`: the users that are let in. Empty lets in all that the proxy names.";
+    "gateway.auth.trustedProxy.allowLoopback" Kind::Flag, Some("false"),
+        "Mode `trusted-proxy`: take the word of a proxy on this host. Any process here could speak like it, so it must prove itself with `secretHeader`.";
+    "gateway.auth.trustedProxy.secretHeader.name" Kind::Header, None,
+        "Mode `trusted-proxy`: the header by which the proxy proves itself.";
+    "gateway.auth.trustedProxy.secretHeader.value" Kind::Secret, None,
+        "Mode `trusted-proxy`: what stands in it, 16 characters at least. The proxy must overwrite what clients send.";
+    "gateway.auth.identityScopes.*" Kind::Choices(SCOPES), None,
+        "Mode `trusted-proxy`: what the user of this name may do. Users without an entry may read.";
+    "gateway.trustedProxies" Kind::Networks, Some("[]"),
+        "Addresses and networks of reverse proxies whose `X-Forwarded-For` counts. Requests through any other proxy are refused.";
+    "gateway.allowRealIpFallback" Kind::Flag, Some("false"),
+        "Take the client's address from `X-Real-IP` when a trusted proxy sends no `X-Forwarded-For`. Only for proxies that overwrite it.";
+    "gateway.allowedHosts" Kind::Hosts, Some("[]"),
+        "Further host names by which clients may ask for this gateway: a name, `*.` and a suffix, or `*`. Addresses, `localhost`, this host's name, `*.local`, `*.ts.net` and the hosts of `gateway.controlUi.allowedOrigins` are known anyway.";
+    "gateway.http.securityHeaders.strictTransportSecurity" Kind::TextOrOff, None,
+        "The `Strict-Transport-Security` header of answers to clients that came by TLS, such as `max-age=31536000`.";
     "gateway.limits.maxPayloadBytes" Kind::Count(16_384, 64 * MIB), Some("524288"),
         "The largest message that a protocol 3 or plain client may send.";
     "gateway.limits.maxBufferedBytes" Kind::Count(65_536, 512 * MIB), Some("1572864"),

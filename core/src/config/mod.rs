@@ -26,10 +26,12 @@ mod fingerprint;
 mod foreign;
 mod issue;
 mod keys;
+mod kind;
 mod logging;
 mod models;
 mod nearest;
 mod policies;
+mod proxies;
 mod reach;
 mod secrets;
 mod tools;
@@ -119,6 +121,7 @@ impl Loaded {
             Access::Token(secret) => AuthMode::Token(secret.clone()),
             Access::Password(secret) => AuthMode::Password(secret.clone()),
             Access::MadeToken => AuthMode::Token(made_token?),
+            Access::TrustedProxy(password) => AuthMode::TrustedProxy { password: password.clone() },
         };
         let mut settings = self.draft.clone();
         settings.auth = AuthSettings { mode, ..settings.auth };
@@ -129,9 +132,12 @@ impl Loaded {
     /// Every secret that the configuration holds, so that the logs can mask it.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
         let own = match &self.access {
-            Access::Token(secret) | Access::Password(secret) => Some(secret.expose()),
-            Access::Open | Access::MadeToken => None,
+            Access::Token(secret) | Access::Password(secret) | Access::TrustedProxy(Some(secret)) => {
+                Some(secret.expose())
+            }
+            Access::Open | Access::MadeToken | Access::TrustedProxy(None) => None,
         };
+        let proxy = self.draft.auth.trusted_proxy.secret_header.iter().map(|(_, secret)| secret.expose());
         let providers = self.draft.providers.iter().flat_map(|provider| {
             let headers = provider.headers.iter().map(|(_, value)| value.as_str());
             let profiles = provider.profiles.iter().map(|profile| profile.secret.expose());
@@ -140,7 +146,7 @@ impl Loaded {
         let servers = self.draft.mcp.iter().flat_map(crate::mcp::settings::McpServerSettings::secrets);
         let away = [&self.remote_gateway.token, &self.remote_gateway.password];
         let away = away.into_iter().flatten().map(Secret::expose);
-        own.into_iter().chain(away).chain(providers).chain(servers)
+        own.into_iter().chain(proxy).chain(away).chain(providers).chain(servers)
     }
 }
 

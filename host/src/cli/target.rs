@@ -156,9 +156,11 @@ impl Target {
             trust::resolve(&places.state, &url, Asked { first_use: false, ..asked(args) })?
         };
         let credential = match loaded.access {
-            Access::Open => Credential::Nothing,
+            Access::Open | Access::TrustedProxy(None) => Credential::Nothing,
             Access::Token(token) => Credential::Token(token),
-            Access::Password(password) => Credential::Password(password),
+            Access::Password(password) | Access::TrustedProxy(Some(password)) => {
+                Credential::Password(password)
+            }
             Access::MadeToken => stored_token(&places.state)?.map_or(Credential::Nothing, Credential::Token),
         };
         Ok(Self {
