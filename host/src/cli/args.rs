@@ -7,8 +7,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use telson_core::auth::Secret;
 use telson_core::config::Flags;
 
+use super::devices::Devices;
 use super::discover::Discover;
+use super::pair::Pair;
 use super::tls::Tls;
+use super::tokens::Tokens;
 
 /// The gateway of a personal AI assistant.
 #[derive(Debug, Parser)]
@@ -76,6 +79,13 @@ pub(crate) enum Command {
     Devices {
         #[command(subcommand)]
         command: Devices,
+    },
+    /// Bring a new device in: a setup code as text and as a picture
+    Pair(Pair),
+    /// Tokens for programs
+    Tokens {
+        #[command(subcommand)]
+        command: Tokens,
     },
     /// The configuration
     Config {
@@ -409,12 +419,6 @@ pub(crate) enum Shell {
 pub(crate) enum Token {
     /// Show the token of this machine's gateway
     Show,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Devices {
-    /// List paired devices and those that wait
-    List(Client),
 }
 
 #[derive(Debug, Subcommand)]

@@ -51,6 +51,7 @@ pub(super) async fn serve<R: Runtime>(
     stream: Stream<R::Stream>,
     addr: IpAddr,
 ) {
+    let secure = matches!(stream, Stream::Tls(_));
     let line = Line::new(Patient::new(context.runtime.clone(), stream, WRITE_PATIENCE));
     let runtime = context.runtime.clone();
     let closing = context.closing.clone();
@@ -58,6 +59,7 @@ pub(super) async fn serve<R: Runtime>(
     let client = Client {
         context,
         addr: addr.to_canonical(),
+        secure,
         line: line.clone(),
         cut,
         unread: AtomicBool::new(false),
@@ -100,6 +102,8 @@ pub(super) async fn serve<R: Runtime>(
 struct Client<R: Runtime> {
     context: Context<R>,
     addr: IpAddr,
+    /// Whether it speaks TLS.
+    secure: bool,
     line: Line<R>,
     /// Ends the connection at once.
     cut: Sender<()>,
@@ -298,7 +302,7 @@ impl<R: Runtime> Client<R> {
     }
 
     fn peer(&self, head: &[(String, String)]) -> Peer {
-        Peer::seen(self.addr, Listener::Main, head)
+        Peer { secure: self.secure, ..Peer::seen(self.addr, Listener::Main, head) }
     }
 }
 

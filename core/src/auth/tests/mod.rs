@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bench;
+mod decisions;
 mod guesses;
 mod handshake;
 mod hello;
@@ -8,5 +9,7 @@ mod log;
 mod matrix;
 mod pairing;
 mod refusals;
+mod service;
+mod setup;
 mod table;
 mod vouched;
