@@ -249,6 +249,10 @@ limits! {
         "A larger request head is answered with 431 and closed.";
     HTTP_HEADER_MS: "http-header-time" = 60_000, "ms", None,
         "A request head that takes longer closes the connection.";
+    TLS_HANDSHAKE_MS: "tls-handshake" = 10_000, "ms", None,
+        "A TLS handshake that takes longer closes the connection.";
+    TLS_HANDSHAKES_PER_IP: "tls-handshakes-per-ip" = 256, "connections", None,
+        "One more unfinished TLS handshake of one address is dropped.";
     HTTP_BODY_MS: "http-body-time" = 30_000, "ms", None,
         "A request body of which nothing comes for so long is answered with 408 and closed.";
     HTTP_BODIES_BYTES: "http-bodies" = 134_217_728, "bytes", None,

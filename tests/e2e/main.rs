@@ -26,4 +26,5 @@ mod secrets;
 mod sessions;
 mod start;
 mod talk;
+mod tls;
 mod typed;
