@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use telson_proto::{Json, Scopes};
 
 use crate::api::ApiSettings;
@@ -29,6 +30,8 @@ pub use models::{
 pub struct Settings {
     /// The host and the process.
     pub facts: Facts,
+    /// The fingerprint of the certificate, when the port speaks TLS and its URLs are `wss://`.
+    pub tls: Option<String>,
     /// Who may connect.
     pub auth: AuthSettings,
     /// What nodes may do.
@@ -106,7 +109,7 @@ pub struct AuthSettings {
     /// `gateway.nodes.pairing.autoApproveLocal`.
     pub auto_approve_local: bool,
     /// `gateway.nodes.pairing.autoApproveCidrs`: networks whose new nodes are approved at once.
-    pub auto_approve_networks: Vec<ipnet::IpNet>,
+    pub auto_approve_networks: Vec<IpNet>,
 }
 
 /// What the gateway asks for.
@@ -362,6 +365,7 @@ impl Settings {
     /// The settings of a gateway without any configuration, for tests and simulation.
     pub fn plain(mode: AuthMode) -> Self {
         Self {
+            tls: None,
             facts: Facts {
                 version: "0.0.0".to_owned(),
                 host: "gateway".to_owned(),

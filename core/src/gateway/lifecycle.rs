@@ -46,6 +46,7 @@ impl Gateway {
         self.phase = Phase::Serving;
         self.system.start(self.now);
         self.close_interrupted(open_runs);
+        self.write_interrupted_approvals();
         self.start_tools();
         self.refresh_health();
     }
@@ -69,7 +70,7 @@ impl Gateway {
         for (shelf, records) in shelves {
             match shelf {
                 Shelf::PairRequests | Shelf::SetupCodes => {
-                    self.devices.restore_records(self.now, shelf, records)
+                    self.devices.restore_records(self.now, shelf, records);
                 }
                 Shelf::ServiceTokens => self.tokens.restore(self.now, records),
                 Shelf::NodeSurfaces | Shelf::NodeWork => self.nodes.restore(self.now, shelf, records),
@@ -96,6 +97,7 @@ impl Gateway {
         self.session_timeouts();
         self.refuse_overdue();
         self.approval_timeouts();
+        self.audit_timeouts();
         self.device_timeouts();
         self.node_timeouts();
         self.tailscale_timeouts();
@@ -166,6 +168,7 @@ impl Gateway {
             _ => self.drain(),
         }
         self.api_stop();
+        self.flush_audit();
         let restart_expected_ms = restart_expected.and_then(|d| u64::try_from(d.as_millis()).ok());
         self.system.shutdown = Some(Json::of(&Shutdown { reason, restart_expected_ms }));
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_channel::{Receiver, Sender};
+use async_channel::Sender;
 use futures_util::future::{Either, select};
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderValue};
 use http::request::Parts;
@@ -24,6 +24,7 @@ use telson_core::peer::{Listener, Peer};
 
 use crate::net::patience::Patient;
 use crate::net::timer::HyperTimer;
+use crate::net::tls::Stream;
 use crate::runtime::Runtime;
 
 use super::answer::{self, Answer, Content};
@@ -32,7 +33,7 @@ use super::exchange::{Asked, Order, next_order};
 use super::frames::Frames;
 use super::line::{Line, Watch};
 use super::link::{Admitted, Command, Context, Event, Verdict};
-use super::seats::Seat;
+use super::seats::{Place, Seat};
 use super::socket;
 use super::upgrade::{Wish, wish};
 
@@ -47,16 +48,18 @@ type Io<R> = FuturesIo<Line<R>>;
 /// Serves one connection until it ends, is upgraded, or the gateway goes down.
 pub(super) async fn serve<R: Runtime>(
     context: Context<R>,
-    (seat, cuts): (Seat, Receiver<()>),
-    stream: R::Stream,
+    (seat, cuts): Place,
+    stream: Stream<R::Stream>,
     addr: IpAddr,
 ) {
+    let secure = matches!(stream, Stream::Tls(_));
     let line = Line::new(Patient::new(context.runtime.clone(), stream, WRITE_PATIENCE));
     let runtime = context.runtime.clone();
     let closing = context.closing.clone();
     let client = Client {
         context,
         addr: addr.to_canonical(),
+        secure,
         line: line.clone(),
         cut: seat.cut(),
         unread: AtomicBool::new(false),
@@ -99,6 +102,8 @@ pub(super) async fn serve<R: Runtime>(
 struct Client<R: Runtime> {
     context: Context<R>,
     addr: IpAddr,
+    /// Whether it speaks TLS.
+    secure: bool,
     line: Line<R>,
     /// Ends the connection at once.
     cut: Sender<()>,
@@ -306,7 +311,7 @@ impl<R: Runtime> Client<R> {
     }
 
     fn peer(&self, head: &[(String, String)]) -> Peer {
-        Peer::seen(self.addr, Listener::Main, head)
+        Peer { secure: self.secure, ..Peer::seen(self.addr, Listener::Main, head) }
     }
 }
 

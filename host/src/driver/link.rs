@@ -23,7 +23,7 @@ use crate::runtime::Runtime;
 
 use super::body::{Budget, Share};
 use super::exchange::Desk;
-use super::seats::{Seat, Seats};
+use super::seats::{Place, Seats};
 
 /// How many events may wait for the engine; a task with one more waits, and its client with it.
 const EVENTS: usize = 256;
@@ -180,7 +180,7 @@ impl<R: Runtime> Context<R> {
     }
 
     /// A seat among the HTTP connections for a client of this address, and what ends it when it must make room.
-    pub(super) fn enter(&self, addr: IpAddr) -> Option<(Seat, Receiver<()>)> {
+    pub(super) fn enter(&self, addr: IpAddr) -> Option<Place> {
         self.counters.seats.take(addr)
     }
 

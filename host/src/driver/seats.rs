@@ -24,6 +24,9 @@ pub(super) struct Seat {
     cut: Sender<()>,
 }
 
+/// A seat, and what ends its connection when it has to make room.
+pub(super) type Place = (Seat, Receiver<()>);
+
 #[derive(Default)]
 struct Table {
     next: u64,
@@ -44,7 +47,7 @@ struct Taken {
 impl Seats {
     /// A seat for a client of this address, and what ends its connection when it has to make room. `None` when every
     /// seat is in use.
-    pub(super) fn take(&self, addr: IpAddr) -> Option<(Seat, Receiver<()>)> {
+    pub(super) fn take(&self, addr: IpAddr) -> Option<Place> {
         let addr = network(addr);
         let mut table = lock(&self.0);
         if table.taken.len() >= SEATS {
