@@ -19,6 +19,7 @@ mod d_floods;
 mod d_guesses;
 mod e_decisions;
 mod e_pairing;
+mod f_nodes;
 mod g_rpc;
 mod h_http;
 mod l_files;

@@ -311,7 +311,14 @@ pub fn dial(address: SocketAddr, from: Option<Ipv4Addr>) -> std::io::Result<TcpS
 
 /// An HTTP request written by hand. A header of the list replaces the usual one of its name.
 pub fn http(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
-    raw(address, head(address, method, path, headers, body).as_bytes())
+    let mut reply = raw(address, head(address, method, path, headers, body).as_bytes());
+    // A client that waits for long is asked now and then whether it still does.
+    while reply.status / 100 == 1 && reply.status != 101 {
+        let (head, body) = reply.body.split_once("\r\n\r\n").unwrap_or((&reply.body, ""));
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        reply = Reply { status, head: head.to_owned(), body: body.to_owned() };
+    }
+    reply
 }
 
 /// The bytes of such a request.

@@ -222,6 +222,12 @@ impl Client {
         let _ = self.socket.send(Message::text(text));
     }
 
+    /// Sends a request that the gateway may refuse to read.
+    pub fn request_boldly(&mut self, id: &str, method: &str, params: &Value) {
+        let kind = if self.dialect == Dialect::Plain { "request" } else { "req" };
+        self.say_boldly(&json!({"type": kind, "id": id, "method": method, "params": params}).to_string());
+    }
+
     /// Sends a request under an id.
     pub fn request_as(&mut self, id: &str, method: &str, params: &Value) {
         self.methods.insert(id.to_owned(), method.to_owned());
