@@ -64,7 +64,9 @@ fn main() -> io::Result<()> {
             let opened = flood.opened();
             drop(flood);
             std::thread::sleep(Duration::from_secs(2));
-            table.add_row(row(name, kind.name(), opened, &seen, &quiet, server.resident_kib()?));
+            let row = row(name, kind.name(), opened, &seen, &quiet, server.resident_kib()?);
+            eprintln!("{}", row.join(" | "));
+            table.add_row(row);
         }
     }
     println!("{table}");
