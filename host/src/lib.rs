@@ -8,8 +8,10 @@
 pub mod cli;
 pub mod config;
 pub mod driver;
+pub mod helpers;
 pub mod logging;
 pub mod net;
+pub mod reload;
 pub mod runtime;
 pub mod state;
 pub mod store;

@@ -153,7 +153,8 @@ impl Gateway {
         }
         let outcome = result
             .map_err(|error| Refusal::not_stored(ErrorShape::from(error)))
-            .and_then(|()| self.admission());
+            .and_then(|()| self.admission())
+            .and_then(|()| self.still_admits(connect, &entry.principal));
         match outcome {
             Ok(()) => self.accept(connect, entry),
             Err(refusal) => self.refuse(connect, None, refusal),
@@ -168,6 +169,9 @@ impl Gateway {
             %conn, peer = %principal.addr, client = %principal.declared.shown().id, role = %principal.role,
             protocol = principal.protocol.number(), method = principal.method.as_str(), "connected"
         );
+        if connect.peer.is_page() {
+            self.handshake.pages.insert(conn, connect.peer.clone());
+        }
         self.presence.connected(self.now, conn, &principal);
         self.conns.insert(conn, Arc::clone(&principal));
         let limits = self.limits_of(entry.dialect, principal.protocol);

@@ -64,6 +64,13 @@ impl Refusal {
         Self { reason, ..Self::new("stopping", error, CloseCode::TryAgain) }
     }
 
+    /// What admitted the connect has ended while it waited (spec 01 §3.12).
+    pub(super) fn lapsed(reason: &'static str) -> Self {
+        let error = ErrorShape::invalid(format!("unauthorized: {reason}"))
+            .with_details(&json!({"code": "AUTH_CHANGED", "authReason": "auth_changed"}));
+        Self { reason: reason.to_owned(), ..Self::new("lapsed", error, CloseCode::Revoked) }
+    }
+
     /// The device's row could not be written, so nothing was granted.
     pub(super) fn not_stored(error: ErrorShape) -> Self {
         let reason = "gateway store unavailable".to_owned();

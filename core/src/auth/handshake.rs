@@ -16,6 +16,7 @@ use super::request::ConnectRequest;
 use crate::gateway::{Gateway, Phase};
 use crate::ids::{ConnId, Ticket};
 use crate::messages::{Connect, Down};
+use crate::peer::Peer;
 use crate::settings::AuthSettings;
 use crate::time::Now;
 
@@ -25,6 +26,8 @@ pub(crate) struct Handshake {
     pub(super) limiter: Limiter,
     /// Connects that wait for their device's row to be stored.
     pub(super) storing: BTreeSet<ConnId>,
+    /// The pages that are in, by their connection: whether they may stay is asked again when the rules change.
+    pub(super) pages: BTreeMap<ConnId, Peer>,
     /// Refusals that are held back, by the moment of their release.
     held: BTreeMap<(Duration, ConnId), Down>,
     /// Those whose moment has come.
@@ -41,6 +44,7 @@ impl Handshake {
         Self {
             limiter: Limiter::new(settings),
             storing: BTreeSet::new(),
+            pages: BTreeMap::new(),
             held: BTreeMap::new(),
             due: Vec::new(),
             refreshed_at: None,
@@ -50,6 +54,7 @@ impl Handshake {
     /// A connection is gone: nothing of it is answered any more.
     pub(crate) fn gone(&mut self, conn: ConnId) {
         self.storing.remove(&conn);
+        self.pages.remove(&conn);
         self.held.retain(|(_, held), _| *held != conn);
     }
 

@@ -53,7 +53,6 @@ pub(super) const FOREIGN: &[&str] = &[
     "tools.web.fetch.readability",
     // gateway
     "gateway.allowRealIpFallback",
-    "gateway.auth.allowTailscale",
     "gateway.auth.identityScopes",
     "gateway.auth.trustedProxy",
     "gateway.bindIpv6",
@@ -83,7 +82,7 @@ pub(super) const FOREIGN: &[&str] = &[
     "gateway.reload",
     "gateway.remote",
     "gateway.roles",
-    "gateway.tailscale",
+    "gateway.tailscale.preserveFunnel",
     "gateway.terminal",
     "gateway.tls",
     "gateway.trustedProxies",

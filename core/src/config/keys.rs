@@ -111,6 +111,8 @@ pub(super) const STYLES: &[&str] = &["pretty", "compact", "json"];
 pub(super) const BINDS: &[&str] = &["auto", "lan", "loopback", "custom", "tailnet"];
 /// What the gateway may ask for.
 pub(super) const AUTH_MODES: &[&str] = &["none", "token", "password"];
+/// How Tailscale stands in front of the gateway.
+pub(super) const EXPOSURES: &[&str] = &["off", "serve", "funnel"];
 const SCOPES: &[&str] = &[
     "operator.admin",
     "operator.read",
@@ -163,6 +165,8 @@ keys! {
         "The shared token. Beats `OPENCLAW_GATEWAY_TOKEN`; `--token` beats both.";
     "gateway.auth.password" Kind::Secret, None,
         "The shared password. Beats `OPENCLAW_GATEWAY_PASSWORD`; `--password` beats both.";
+    "gateway.auth.allowTailscale" Kind::Flag, None,
+        "Let the tailnet vouch for its users, on connections that come through `tailscale serve`. Unset: yes when `gateway.tailscale.mode` is `serve` and the gateway asks for a token.";
     "gateway.auth.rateLimit.maxAttempts" Kind::Count(1, 1_000), Some("10"),
         "Wrong credentials of one address within the window before it is locked out.";
     "gateway.auth.rateLimit.windowMs" Kind::Count(1_000, DAY_MS), Some("60000"),
@@ -171,6 +175,10 @@ keys! {
         "How long a lock-out lasts.";
     "gateway.auth.rateLimit.exemptLoopback" Kind::Flag, Some("true"),
         "Slow loopback addresses down instead of locking them out.";
+    "gateway.tailscale.mode" Kind::Choice(EXPOSURES), Some("\"off\""),
+        "`serve` makes the gateway reachable under this machine's name in the tailnet, `funnel` from the internet; both need a loopback bind, `funnel` a password. `--tailscale` beats it.";
+    "gateway.tailscale.resetOnExit" Kind::Flag, None,
+        "Accepted and without effect: the tailnet's route always ends with the gateway, and other routes of the machine are never touched.";
     "gateway.limits.maxPayloadBytes" Kind::Count(16_384, 64 * MIB), Some("524288"),
         "The largest message that a protocol 3 or plain client may send.";
     "gateway.limits.maxBufferedBytes" Kind::Count(65_536, 512 * MIB), Some("1572864"),

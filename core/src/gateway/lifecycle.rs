@@ -46,6 +46,7 @@ impl Gateway {
         self.system.start(self.now);
         self.close_interrupted(open_runs);
         self.start_tools();
+        self.start_tailscale();
         self.refresh_health();
     }
 
@@ -134,7 +135,7 @@ impl Gateway {
     }
 
     /// Lets the runs under way come to their end, tells the clients, and lets go when all is stored.
-    pub(super) fn stop(&mut self, reason: &str, restart_expected: Option<Duration>) {
+    pub(crate) fn stop(&mut self, reason: &str, restart_expected: Option<Duration>) {
         match self.phase {
             Phase::Serving => {}
             Phase::Starting => {
@@ -151,6 +152,7 @@ impl Gateway {
             _ => self.drain(),
         }
         self.api_stop();
+        self.stop_tailscale();
         let restart_expected_ms = restart_expected.and_then(|d| u64::try_from(d.as_millis()).ok());
         self.system.shutdown = Some(Json::of(&Shutdown { reason, restart_expected_ms }));
     }

@@ -52,6 +52,8 @@ impl From<Failure> for Exit {
             | Failure::ConfigConflict
             | Failure::ModeRemote
             | Failure::AuthMissing
+            | Failure::FunnelNeedsPassword
+            | Failure::TsNeedsLoopback
             | Failure::AuthRequiredForBind => Self::Config,
             Failure::StateReadOnly => Self::ReadOnly,
             Failure::StateFull => Self::Full,
@@ -61,6 +63,7 @@ impl From<Failure> for Exit {
             Failure::StateBroken
             | Failure::PortInUse
             | Failure::BindFailed
+            | Failure::TsFailed
             | Failure::ShutdownTimeout
             | Failure::GatewayClosed
             | Failure::RpcError

@@ -18,6 +18,7 @@ mod sessions;
 mod show;
 mod target;
 pub mod term;
+mod token;
 mod usage;
 
 use std::ffi::OsString;
@@ -108,7 +109,8 @@ async fn dispatch<R: Runtime>(
         }
         Command::Usage(args) => usage::run(&runtime, &places, &args, output).await,
         Command::Import(args) => import::run(&runtime, &places, &args, output).await,
-        Command::Token { command: Token::Show } => show::token(&places, output),
+        Command::Token { command: Token::Show } => token::show(&places, output),
+        Command::Token { command: Token::Rotate } => token::rotate(&runtime, &places, output).await,
         Command::Devices { command: Devices::List(args) } => {
             show::devices(&runtime, &places, &args, output).await
         }

@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use telson_core::config::{Access, Failure, Flags};
+use telson_core::config::Failure;
 
 use crate::config::Places;
 use crate::logging::escape;
 use crate::runtime::Runtime;
-use crate::state::{Lock, stored_token};
+use crate::state::Lock;
 
 use super::args::{Call, Client as ClientArgs};
 use super::cells::{age, span, text, words};
@@ -256,30 +256,6 @@ pub(crate) async fn devices<R: Runtime>(
             ]
         });
         output.table(&["DEVICE", "NAME", "ROLE", "SCOPES", "PLATFORM", "PAIRED"], rows);
-    }
-    Ok(())
-}
-
-/// `token show`
-pub(crate) fn token(places: &Places, output: Output) -> Result<(), CliError> {
-    let loaded = places.load(&Flags::default())?;
-    let none = |message: &str| CliError::new(Failure::AuthMissing, message);
-    let (token, source) = match loaded.access {
-        Access::Token(token) => (token, "configuration or environment"),
-        Access::MadeToken => {
-            let made = stored_token(&places.state)?;
-            let missing = || {
-                none("there is no token yet").hint("it is made at the first start of: {program} gateway run")
-            };
-            (made.ok_or_else(missing)?, "made at the first start")
-        }
-        Access::Password(_) => return Err(none("the gateway asks for a password, not for a token")),
-        Access::Open => return Err(none("the gateway asks for nothing: its auth mode is none")),
-    };
-    if output.json {
-        output.value(&json!({"ok": true, "token": token.expose(), "source": source}));
-    } else {
-        output.line(token.expose());
     }
     Ok(())
 }
