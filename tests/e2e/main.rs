@@ -19,6 +19,7 @@ mod limits;
 mod provider;
 mod providers;
 mod readme;
+mod rotation;
 mod secrets;
 mod sessions;
 mod start;

@@ -140,6 +140,16 @@ impl Gateway {
         self.log.text()
     }
 
+    /// Waits until it prints a line in which this stands.
+    pub fn says(&self, words: &str) -> String {
+        self.log.wait_for(words, |line| line.contains(words))
+    }
+
+    /// The same for a line that it has printed so many times already.
+    pub fn says_again(&self, words: &str, before: usize) {
+        self.log.wait_until(words, |lines| lines.iter().filter(|line| line.contains(words)).count() > before);
+    }
+
     /// Asks it to stop, as a supervisor does.
     pub fn terminate(&self) {
         self.signal(Signal::TERM);
@@ -218,11 +228,17 @@ impl Log {
     }
 
     fn wait_for(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        let lines = self.wait_until(what, |lines| lines.iter().any(|line| wanted(line)));
+        lines.into_iter().find(|line| wanted(line)).expect("it was just there")
+    }
+
+    /// Waits until the lines are as wanted.
+    fn wait_until(&self, what: &str, wanted: impl Fn(&[String]) -> bool) -> Vec<String> {
         let deadline = Instant::now() + PATIENCE;
         let mut lines = self.shared.0.lock().expect("no reader panics");
         loop {
-            if let Some(line) = lines.lines.iter().find(|line| wanted(line)) {
-                return line.clone();
+            if wanted(&lines.lines) {
+                return lines.lines.clone();
             }
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(lines.open > 0, "the process ended before {what}:\n{}", lines.lines.join("\n"));
