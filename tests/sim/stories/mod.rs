@@ -3,6 +3,7 @@
 mod connections;
 mod crashes;
 mod effects;
+mod epochs;
 mod runs;
 
 use std::time::Duration;
