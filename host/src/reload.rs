@@ -195,7 +195,7 @@ impl Watcher {
                 None if matches!(self.good.access, Access::MadeToken) => return Err(Skipped::NoToken),
                 None => Some(made_token(&self.places.state)?),
             },
-            Access::Open | Access::Token(_) | Access::Password(_) => None,
+            Access::Open | Access::Token(_) | Access::Password(_) | Access::TrustedProxy(_) => None,
         };
         Ok((loaded, token))
     }

@@ -3,6 +3,7 @@
 //! `scripts/interop-setup` installs them into a cache outside the tree.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod browser;
 mod gateway_client;
 mod llama;
 mod mcp;

@@ -4,6 +4,8 @@
 //! removes one says so here, after the answer has been given, and everything that it let in closes at once:
 //! sockets with 4001, HTTP requests by their end. The gateway's own secret is counted in epochs.
 
+use std::sync::Arc;
+
 use telson_proto::CloseCode;
 
 use super::failure::Refusal;
@@ -11,6 +13,7 @@ use super::origin;
 use super::principal::{Credential, Principal};
 use crate::gateway::Gateway;
 use crate::ids::ConnId;
+use crate::ingress::{Rules, Walls};
 use crate::messages::{Connect, Down};
 use crate::settings::{AuthMode, AuthSettings};
 use crate::store::{AuditRecord, Op};
@@ -46,6 +49,11 @@ impl Gateway {
         self.handshake.limiter.configure(auth);
         let secret = !same(&old.mode, &auth.mode);
         let vouching = !same_trust(&old, auth);
+        let rules = Arc::new(Rules::of(&self.settings));
+        if **self.walls.rules() != *rules {
+            self.walls = Walls::new(Arc::clone(&rules));
+            self.tell(Down::Rules(rules));
+        }
         if secret {
             self.epochs.secret += 1;
             self.note_change("auth.rotate", self.settings.auth.mode.as_str());
@@ -132,7 +140,10 @@ fn lapsed(credential: &Credential, epochs: Epochs, open: bool) -> Option<&'stati
 
 /// Whether the same are trusted to vouch for the same.
 fn same_trust(old: &AuthSettings, new: &AuthSettings) -> bool {
-    old.allow_tailscale == new.allow_tailscale
+    old.mode.as_str() == new.mode.as_str()
+        && old.allow_tailscale == new.allow_tailscale
+        && old.trusted_proxy.is(&new.trusted_proxy)
+        && old.ingress.trusted_proxies == new.ingress.trusted_proxies
 }
 
 /// Whether two modes ask for the same.
@@ -141,6 +152,13 @@ fn same(old: &AuthMode, new: &AuthMode) -> bool {
         (AuthMode::None, AuthMode::None) => true,
         (AuthMode::Token(old), AuthMode::Token(new)) | (AuthMode::Password(old), AuthMode::Password(new)) => {
             old.matches(new.expose())
+        }
+        (AuthMode::TrustedProxy { password: old }, AuthMode::TrustedProxy { password: new }) => {
+            match (old, new) {
+                (None, None) => true,
+                (Some(old), Some(new)) => old.matches(new.expose()),
+                _ => false,
+            }
         }
         _ => false,
     }

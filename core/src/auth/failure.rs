@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use telson_proto::{CloseCode, ErrorCode, ErrorShape, Protocol};
 
 use super::request::ConnectRequest;
+use super::tailnet::TailnetFault;
+use super::vouched::VoucherFault;
 use crate::devices::PairingReason;
 
 /// The answer to a connect that fails, and the close that follows it.
@@ -161,6 +163,10 @@ pub(super) enum AuthFailure {
     BootstrapTokenInvalid,
     DeviceTokenMismatch,
     ScopeMismatch,
+    /// No trusted proxy says who it is.
+    NotVouched(VoucherFault),
+    /// The tailnet does not say who it is.
+    Tailnet(TailnetFault),
     /// Too many wrong ones; worth trying again after this.
     RateLimited(Duration),
 }
@@ -180,6 +186,8 @@ impl AuthFailure {
             Self::BootstrapTokenInvalid => "bootstrap_token_invalid",
             Self::DeviceTokenMismatch => "device_token_mismatch",
             Self::ScopeMismatch => "scope_mismatch",
+            Self::NotVouched(fault) => fault.as_str(),
+            Self::Tailnet(fault) => fault.as_str(),
             Self::RateLimited(_) => "rate_limited",
         }
     }
@@ -193,12 +201,16 @@ impl AuthFailure {
             Self::BootstrapTokenInvalid => "AUTH_BOOTSTRAP_TOKEN_INVALID",
             Self::DeviceTokenMismatch => "AUTH_DEVICE_TOKEN_MISMATCH",
             Self::ScopeMismatch => "AUTH_SCOPE_MISMATCH",
+            Self::NotVouched(fault) => fault.code(),
+            Self::Tailnet(fault) => fault.code(),
             Self::RateLimited(_) => "AUTH_RATE_LIMITED",
         }
     }
 
     fn message(self, request: &ConnectRequest, local: bool) -> String {
         let (what, hint) = match self {
+            Self::NotVouched(_) => return "unauthorized".to_owned(),
+            Self::Tailnet(fault) => (fault.what(), "use Tailscale Serve auth or gateway token/password"),
             Self::TokenMissing => ("gateway token missing", token_hint(request, local, true)),
             Self::TokenMismatch => ("gateway token mismatch", token_hint(request, local, false)),
             Self::PasswordMissing => ("gateway password missing", password_hint(request, local)),
@@ -221,7 +233,9 @@ impl AuthFailure {
                 "update_auth_credentials"
             }
             Self::RateLimited(_) => "wait_then_retry",
-            Self::BootstrapTokenInvalid | Self::ScopeMismatch => "review_auth_configuration",
+            Self::BootstrapTokenInvalid | Self::ScopeMismatch | Self::NotVouched(_) | Self::Tailnet(_) => {
+                "review_auth_configuration"
+            }
         }
     }
 

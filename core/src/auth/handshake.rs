@@ -23,7 +23,7 @@ use crate::time::Now;
 /// What outlives one connect. Everything in it belongs to a connection that is still open, and goes with it;
 /// the limiter has a bound of its own.
 pub(crate) struct Handshake {
-    pub(super) limiter: Limiter,
+    pub(crate) limiter: Limiter,
     /// Connects that wait for their device's row to be stored.
     pub(super) storing: BTreeSet<ConnId>,
     /// The pages that are in, by their connection: whether they may stay is asked again when the rules change.
@@ -90,13 +90,24 @@ impl Gateway {
             Ok(request) => request,
             Err(refusal) => return self.refuse(&connect, None, refusal),
         };
-        let entry = self
-            .check_origin(&connect, &request)
-            .and_then(|()| self.verify(&connect, &request))
-            .and_then(|verified| self.pair(&connect, &request, &verified));
+        if let Err(refusal) = self.check_origin(&connect, &request) {
+            return self.refuse(&connect, Some(&request), refusal);
+        }
+        // A name that the tailnet's proxy gives is checked before anything is believed; the connect begins anew
+        // when the answer is there (spec 01 §3.7).
+        match self.must_ask_tailnet(&connect, &request) {
+            Some(address) => self.wait_for_owner(address, connect),
+            None => self.believe(connect, &request),
+        }
+    }
+
+    /// Lets a connect in whose page belongs here, if it proves itself.
+    fn believe(&mut self, connect: Connect, request: &ConnectRequest) {
+        let verified = self.verify(&connect, request);
+        let entry = verified.and_then(|verified| self.pair(&connect, request, &verified));
         match entry {
             Ok(entry) => self.enter(connect, entry),
-            Err(refusal) => self.refuse(&connect, Some(&request), refusal),
+            Err(refusal) => self.refuse(&connect, Some(request), refusal),
         }
     }
 

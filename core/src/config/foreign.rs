@@ -52,9 +52,7 @@ pub(super) const FOREIGN: &[&str] = &[
     "tools.web.fetch.firecrawl",
     "tools.web.fetch.readability",
     // gateway
-    "gateway.allowRealIpFallback",
-    "gateway.auth.identityScopes",
-    "gateway.auth.trustedProxy",
+    "gateway.auth.trustedProxy.deviceAutoApprove",
     "gateway.bindIpv6",
     "gateway.cliAgents",
     "gateway.controlUi.allowExternalEmbedUrls",
@@ -69,7 +67,6 @@ pub(super) const FOREIGN: &[&str] = &[
     "gateway.controlUi.github",
     "gateway.controlUi.root",
     "gateway.http.endpoints.responses.files.pdf",
-    "gateway.http.securityHeaders",
     "gateway.nodes.allowCommands",
     "gateway.nodes.allowSkills",
     "gateway.nodes.browser",
@@ -85,7 +82,6 @@ pub(super) const FOREIGN: &[&str] = &[
     "gateway.tailscale.preserveFunnel",
     "gateway.terminal",
     "gateway.tls",
-    "gateway.trustedProxies",
     // messages
     "messages.ackReaction",
     "messages.ackReactionScope",

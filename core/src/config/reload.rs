@@ -19,6 +19,7 @@ const HOT: &[&str] = &[
     "gateway.trustedProxies",
     "gateway.allowRealIpFallback",
     "gateway.allowedHosts",
+    "gateway.http.securityHeaders",
     "gateway.controlUi.allowedOrigins",
     "gateway.controlUi.allowInsecureAuth",
     "gateway.controlUi.dangerouslyDisableDeviceAuth",
@@ -73,7 +74,10 @@ impl Loaded {
                 Access::Token(secret) | Access::Password(secret) => {
                     weak(secret).then(|| "the secret is too short".to_owned())
                 }
-                Access::MadeToken => None,
+                Access::TrustedProxy(Some(password)) => {
+                    weak(password).then(|| "the password is too short".to_owned())
+                }
+                Access::MadeToken | Access::TrustedProxy(None) => None,
             };
             if let Some(problem) = problem {
                 let message = format!("{problem}, and the running gateway listens on {address}");
@@ -96,6 +100,7 @@ impl Loaded {
             Access::Token(secret) => AuthMode::Token(secret.clone()),
             Access::Password(secret) => AuthMode::Password(secret.clone()),
             Access::MadeToken => AuthMode::Token(made_token?),
+            Access::TrustedProxy(password) => AuthMode::TrustedProxy { password: password.clone() },
         })
     }
 }

@@ -35,6 +35,9 @@ pub(crate) fn show(places: &Places, output: Output) -> Result<(), CliError> {
             (made.ok_or_else(missing)?, "made at the first start")
         }
         Access::Password(_) => return Err(none("the gateway asks for a password, not for a token")),
+        Access::TrustedProxy(_) => {
+            return Err(none("a trusted proxy says who clients are: there is no token"));
+        }
         Access::Open => return Err(none("the gateway asks for nothing: its auth mode is none")),
     };
     if output.json {
@@ -74,6 +77,9 @@ pub(crate) async fn rotate<R: Runtime>(runtime: &R, places: &Places, output: Out
                 .hint(format!("change gateway.auth.password in {file}: a running gateway takes it over")));
         }
         Access::Open => return Err(none("the gateway asks for nothing: its auth mode is none")),
+        Access::TrustedProxy(_) => {
+            return Err(none("a trusted proxy says who clients are: there is no token"));
+        }
     }
     places.state.prepare()?;
     let witness = witness(runtime, places).await;

@@ -9,6 +9,7 @@ use futures_util::future::{Either, select};
 use rustix::net::sockopt::{set_ipv6_v6only, set_socket_reuseaddr};
 use rustix::net::{AddressFamily, SocketType};
 use rustix::process::{Resource, Rlimit};
+use telson_core::peer::Listener;
 use telson_core::settings::AuthSettings;
 
 use crate::runtime::Runtime;
@@ -85,7 +86,12 @@ pub(super) fn announce(bound: &[SocketAddr]) {
 }
 
 /// Accepts until the gateway goes down. No failure of an accept ends it.
-pub(super) async fn accept<R: Runtime>(context: Context<R>, addr: SocketAddr, listener: R::Listener) {
+pub(super) async fn accept<R: Runtime>(
+    context: Context<R>,
+    addr: SocketAddr,
+    listener: R::Listener,
+    kind: Listener,
+) {
     let closing = context.closing.clone();
     let closed = std::pin::pin!(closing.recv());
     let mut closed = closed;
@@ -97,7 +103,7 @@ pub(super) async fn accept<R: Runtime>(context: Context<R>, addr: SocketAddr, li
         };
         match accepted {
             Ok((stream, peer)) => match context.enter(HTTP_CONNECTIONS) {
-                Some(place) => context.spawn(http::serve(context.clone(), place, stream, peer.ip())),
+                Some(place) => context.spawn(http::serve(context.clone(), place, stream, (peer.ip(), kind))),
                 None => {
                     tracing::debug!(target: "gateway", %peer, "too many open connections; this one is dropped");
                 }

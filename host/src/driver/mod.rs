@@ -30,7 +30,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use async_channel::Receiver;
-use telson_core::peer::Listening;
+use telson_core::peer::{Listener, Listening};
 use telson_core::settings::{AuthSettings, Settings};
 use telson_core::{Joined, Now, Seed};
 
@@ -150,7 +150,10 @@ pub async fn serve_with<R: Runtime, M: Machines>(
     let proxied = if tailnet { Some(listen::bind_tailnet(&runtime)?) } else { None };
     let tailnet = proxied.as_ref().map(|(addr, _)| *addr);
     for (addr, socket) in sockets {
-        context.spawn(listen::accept(context.clone(), addr, socket));
+        context.spawn(listen::accept(context.clone(), addr, socket, Listener::Main));
+    }
+    if let Some((addr, socket)) = proxied {
+        context.spawn(listen::accept(context.clone(), addr, socket, Listener::Tailnet));
     }
     let listening = Some(Listening { addrs: bound.clone(), tailnet });
     let ready = Box::new(move || {

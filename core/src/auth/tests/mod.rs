@@ -2,6 +2,7 @@
 
 mod bench;
 mod epochs;
+mod guesses;
 mod handshake;
 mod hello;
 mod log;
@@ -9,3 +10,4 @@ mod matrix;
 mod pairing;
 mod refusals;
 mod table;
+mod vouched;
