@@ -23,5 +23,6 @@ mod rotation;
 mod secrets;
 mod sessions;
 mod start;
+mod tailscale;
 mod talk;
 mod typed;

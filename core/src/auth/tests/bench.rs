@@ -13,9 +13,10 @@ use sha2::{Digest as _, Sha256};
 use crate::entropy::hex;
 use crate::gateway;
 use crate::http::HttpRequest;
-use crate::ids::{ConnId, DeviceId, HttpId, TxId};
+use crate::ids::{ConnId, DeviceId, HttpId, ProcessId, TxId};
 use crate::joined::{Input, Joined, Output};
 use crate::peer::Peer;
+use crate::process::ProcessSpec;
 use crate::settings::Settings;
 use crate::store::{DeviceRecord, Everything, Loaded, Op, Query, StoreError, Transaction};
 use crate::switchboard;
@@ -72,6 +73,8 @@ pub(super) struct Bench {
     closes: BTreeMap<ConnId, (u16, String)>,
     rejected: BTreeMap<ConnId, u16>,
     answered: BTreeMap<HttpId, u16>,
+    /// Processes that run.
+    pub(super) processes: Vec<(ProcessId, ProcessSpec)>,
     serial: u64,
 }
 
@@ -96,6 +99,7 @@ impl Bench {
             closes: BTreeMap::new(),
             rejected: BTreeMap::new(),
             answered: BTreeMap::new(),
+            processes: Vec::new(),
             serial: 0,
         }
     }
@@ -135,6 +139,10 @@ impl Bench {
                 }
                 Output::Gateway(gateway::Output::Respond { id, response }) => {
                     self.answered.insert(id, response.status);
+                }
+                Output::Gateway(gateway::Output::Spawn { id, spec }) => self.processes.push((id, spec)),
+                Output::Gateway(gateway::Output::Kill { id }) => {
+                    self.processes.retain(|(other, _)| *other != id);
                 }
                 Output::Gateway(gateway::Output::Store(transaction)) => self.write(transaction),
                 Output::Gateway(gateway::Output::Load { id, query: Query::Everything }) => {

@@ -10,4 +10,5 @@ mod matrix;
 mod pairing;
 mod refusals;
 mod table;
+mod tailnet;
 mod vouched;
