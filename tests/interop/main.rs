@@ -9,6 +9,7 @@ mod llama;
 mod mcp;
 mod openclaw;
 mod openclaw_node;
+mod proxies;
 mod sdk;
 
 use telson_tests::support::binary::workspace;

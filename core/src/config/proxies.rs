@@ -96,3 +96,99 @@ impl Sources<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::super::env::Environment;
+    use super::super::{Flags, Loaded, Surroundings, load};
+    use super::*;
+
+    const RIGHT: &str = r"trustedProxies: ['10.0.0.2', 'fd00::/8'], auth: {mode: 'trusted-proxy',
+        trustedProxy: {userHeader: 'X-User'}, identityScopes: {'ada@example.com': ['operator.admin']}}";
+
+    fn read(gateway: &str) -> Result<Loaded, Vec<Issue>> {
+        let text = format!("{{gateway: {{{gateway}}}}}");
+        load(Some(&text), &Environment::default(), &Flags::default(), &Surroundings::default())
+    }
+
+    #[test]
+    fn a_whole_set_up_is_read() {
+        let facts = crate::settings::Settings::plain(crate::settings::AuthMode::None).facts;
+        let auth = read(RIGHT).unwrap().settings(facts, None).unwrap().auth;
+        assert_eq!(auth.mode.as_str(), "trusted-proxy");
+        assert_eq!(auth.trusted_proxy.user_header, "x-user");
+        assert_eq!(auth.ingress.trusted_proxies.len(), 2);
+        assert!(auth.trusted_proxy.identity_scopes.contains_key("ada@example.com"));
+    }
+
+    #[test]
+    fn an_exposed_gateway_may_rest_on_its_proxy() {
+        assert!(read(&format!("bind: 'lan', {RIGHT}")).is_ok());
+    }
+
+    #[test]
+    fn what_would_let_strangers_name_themselves_does_not_start() {
+        let proxy = "trustedProxies: ['10.0.0.2']";
+        let local = "trustedProxies: ['127.0.0.1', '::1']";
+        let mode = |inside: &str| format!("auth: {{mode: 'trusted-proxy', {inside}}}");
+        let user = "userHeader: 'x-user'";
+        for (text, path) in [
+            (format!("{proxy}, {}", mode("")), "gateway.auth.trustedProxy.userHeader"),
+            (mode(&format!("trustedProxy: {{{user}}}")), "gateway.trustedProxies"),
+            (format!("{local}, {}", mode(&format!("trustedProxy: {{{user}}}"))), "gateway.trustedProxies"),
+            (
+                format!("{local}, {}", mode(&format!("trustedProxy: {{{user}, allowLoopback: true}}"))),
+                "gateway.auth.trustedProxy.allowLoopback",
+            ),
+            (
+                format!(
+                    "{proxy}, {}",
+                    mode(&format!("trustedProxy: {{{user}, secretHeader: {{name: 'x-key'}}}}"))
+                ),
+                "gateway.auth.trustedProxy.secretHeader",
+            ),
+            (
+                format!(
+                    "{proxy}, {}",
+                    mode(&format!(
+                        "trustedProxy: {{{user}, secretHeader: {{name: 'x-key', value: 'short'}}}}"
+                    ))
+                ),
+                "gateway.auth.trustedProxy.secretHeader.value",
+            ),
+            (
+                format!(
+                    "{proxy}, {}",
+                    mode(&format!("token: 'a token of 16 characters', trustedProxy: {{{user}}}"))
+                ),
+                "gateway.auth.token",
+            ),
+        ] {
+            let issues = read(&text).unwrap_err();
+            assert!(issues.iter().any(|issue| issue.path == path), "{text}: {issues:?}");
+        }
+    }
+
+    #[test]
+    fn wrong_networks_names_and_headers_are_named() {
+        for (text, path) in [
+            ("trustedProxies: ['10.0.0.0/33']", "gateway.trustedProxies.0"),
+            ("trustedProxies: ['proxy.example']", "gateway.trustedProxies.0"),
+            ("allowedHosts: ['https://box.example']", "gateway.allowedHosts.0"),
+            ("allowedHosts: ['box.example:443']", "gateway.allowedHosts.0"),
+            ("auth: {trustedProxy: {userHeader: 'x user'}}", "gateway.auth.trustedProxy.userHeader"),
+        ] {
+            let issues = read(text).unwrap_err();
+            assert!(issues.iter().any(|issue| issue.path == path), "{text}: {issues:?}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_kept_as_browsers_write_it() {
+        assert_eq!(origin("https://Chat.Example:8443"), "https://chat.example:8443");
+        assert_eq!(origin("https://b\u{fc}cher.example"), "https://xn--bcher-kva.example");
+        assert_eq!(origin("*"), "*");
+    }
+}

@@ -36,7 +36,7 @@ pub(crate) fn show(places: &Places, output: Output) -> Result<(), CliError> {
         }
         Access::Password(_) => return Err(none("the gateway asks for a password, not for a token")),
         Access::TrustedProxy(_) => {
-            return Err(none("a trusted proxy says who clients are: there is no token"));
+            return Err(none("the gateway takes the users that its proxy names, and no token"));
         }
         Access::Open => return Err(none("the gateway asks for nothing: its auth mode is none")),
     };
@@ -78,7 +78,7 @@ pub(crate) async fn rotate<R: Runtime>(runtime: &R, places: &Places, output: Out
         }
         Access::Open => return Err(none("the gateway asks for nothing: its auth mode is none")),
         Access::TrustedProxy(_) => {
-            return Err(none("a trusted proxy says who clients are: there is no token"));
+            return Err(none("the gateway takes the users that its proxy names, and no token"));
         }
     }
     places.state.prepare()?;

@@ -83,7 +83,7 @@ fn a_user_gets_no_more_than_its_name_whatever_client_it_says_it_is() {
         }
     }
     let plain = Bench::new(settings()).connect(&user("writer"), &Client::plain()).unwrap();
-    assert_eq!(plain["scopes"], json!(["operator.read", "operator.write"]));
+    assert_eq!(plain["auth"]["scopes"], json!(["operator.read", "operator.write"]));
 }
 
 #[test]
