@@ -185,7 +185,7 @@ fn a_mistake_keeps_the_secret_that_was_in_force(binary: Binary) {
     ] {
         let before = gateway.log().matches("config reload skipped").count();
         gateway.home.configure(mistake);
-        gateway.says_again("config reload skipped", before);
+        gateway.logged_again("config reload skipped", before);
         client.ask("health", &json!({}));
         let again = Client::connect(gateway.address, &Greeting::operator(Dialect::Plain, FIRST));
         assert!(again.is_ok(), "{mistake}");
@@ -201,7 +201,7 @@ fn a_file_that_vanishes_opens_nothing(binary: Binary) {
     home.configure(&format!("{{gateway: {{auth: {{token: '{FIRST}'}}}}}}"));
     let gateway = home.start();
     fs::remove_file(gateway.home.state().join("telson.json")).expect("a file can be removed");
-    gateway.says("the file is gone");
+    gateway.logged("the file is gone");
     Client::connect(gateway.address, &Greeting::operator(Dialect::V4, FIRST)).expect("let in");
 }
 
@@ -212,7 +212,7 @@ fn other_keys_wait_for_the_next_start(binary: Binary) {
     let mut client =
         Client::connect(gateway.address, &Greeting::operator(Dialect::V4, FIRST)).expect("let in");
     gateway.home.configure(&format!("{{gateway: {{port: 4711, auth: {{token: '{FIRST}'}}}}}}"));
-    let line = gateway.says("config change requires gateway restart");
+    let line = gateway.logged("config change requires gateway restart");
     assert!(line.contains("gateway.port"), "{line}");
     client.ask("health", &json!({}));
 }

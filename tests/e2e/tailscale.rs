@@ -100,7 +100,7 @@ impl Tailnet {
     /// Starts the gateway and waits until the route is there; where it leads.
     fn start(&self) -> (Gateway, SocketAddr) {
         let gateway = Gateway::spawn(&self.home, self.command(&[]));
-        let line = gateway.says("serve enabled");
+        let line = gateway.logged("serve enabled");
         assert!(line.contains(&format!("https://{NAME}/")), "{line}");
         let route = fs::read_to_string(self.path("route.json")).expect("a route");
         let target = route.split("http://").nth(1).and_then(|rest| rest.split('"').next());
@@ -251,7 +251,7 @@ fn a_gateway_that_may_have_it_serves_without_it(binary: Binary) {
     let tailnet = Tailnet::serving(binary);
     fs::remove_file(tailnet.path("tailscale")).expect("it is there");
     let gateway = Gateway::spawn(&tailnet.home, tailnet.command(&[]));
-    let line = gateway.says("serve failed");
+    let line = gateway.logged("serve failed");
     assert!(line.contains("serves without it"), "{line}");
     Client::connect(gateway.address, &Greeting::operator(Dialect::V4, TOKEN)).expect("it serves");
     let ready = request(gateway.address, "GET", "/readyz");
@@ -264,13 +264,13 @@ fn only_a_program_of_the_system_is_run(binary: Binary) {
     let mut command = tailnet.home.command(&["gateway", "run", "--port", "0"]);
     command.env("PATH", tailnet.path(""));
     let gateway = Gateway::spawn(&tailnet.home, command);
-    gateway.says("serve failed");
+    gateway.logged("serve failed");
     assert_eq!(tailnet.calls(), "", "a folder of the search path is no place of the system");
     drop(gateway);
 
     fs::set_permissions(tailnet.path("tailscale"), Permissions::from_mode(0o775)).expect("it is ours");
     let gateway = Gateway::spawn(&tailnet.home, tailnet.command(&[]));
-    let line = gateway.says("can be changed by other users");
+    let line = gateway.logged("can be changed by other users");
     assert!(line.contains("tailscale"), "{line}");
     assert_eq!(tailnet.calls(), "");
 }

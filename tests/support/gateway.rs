@@ -140,14 +140,14 @@ impl Gateway {
         self.log.text()
     }
 
-    /// Waits until it prints a line in which this stands.
-    pub fn says(&self, words: &str) -> String {
-        self.log.wait_for(words, |line| line.contains(words))
+    /// Waits for a line that contains this, and returns it.
+    pub fn logged(&self, part: &str) -> String {
+        self.log.wait_for(part, |line| line.contains(part))
     }
 
     /// The same for a line that it has printed so many times already.
-    pub fn says_again(&self, words: &str, before: usize) {
-        self.log.wait_until(words, |lines| lines.iter().filter(|line| line.contains(words)).count() > before);
+    pub fn logged_again(&self, part: &str, before: usize) {
+        self.log.wait_until(part, |lines| lines.iter().filter(|line| line.contains(part)).count() > before);
     }
 
     /// Asks it to stop, as a supervisor does.

@@ -126,11 +126,11 @@ fn differ(old: Option<&Node>, new: Option<&Node>, path: &check::Path, changes: &
         _ if old.zip(new).is_some_and(|(old, new)| same(old, new)) => {}
         _ => {
             let path = path.to_string();
-            let below = |key: &&str| {
-                path.strip_prefix(*key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            let below = |key: &str| {
+                path.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
             };
             let list =
-                if HOT.iter().any(|key| below(&key)) { &mut changes.hot } else { &mut changes.at_restart };
+                if HOT.iter().any(|key| below(key)) { &mut changes.hot } else { &mut changes.at_restart };
             if list.len() < NAMED {
                 list.push(path);
             }

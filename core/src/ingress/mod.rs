@@ -106,10 +106,10 @@ impl Walls {
         if let Some(query) = peer.query.take() {
             path::check_query(&query)?;
         }
-        self.check_host(peer)?;
         if let Kind::Unattributable(fault) = peer.kind {
             return Err(Stop::Unattributable(fault));
         }
+        self.check_host(peer)?;
         page::check(&self.rules, peer)
     }
 
@@ -132,14 +132,13 @@ impl Walls {
         page::check_sender(&self.rules, request)
     }
 
-    /// A trusted proxy and the tailnet's answer for the names under which they are reached.
+    /// A trusted proxy and the tailnet's answer for the names under which they are reached. What a stranger's proxy
+    /// passes on is not let in anyway, and the name is not what its operator should hear of first.
     fn check_host(&self, peer: &Peer) -> Result<(), Stop> {
         match (&peer.host, peer.kind) {
             (None, _) => Ok(()),
-            (Some(host), Kind::TrustedProxy | Kind::TailscaleServe | Kind::TailscaleFunnel) => {
-                host::name(host).map(|_| ()).ok_or(Stop::BadHost)
-            }
-            (Some(host), _) => host::check(&self.rules, host),
+            (Some(host), Kind::DirectLocal | Kind::DirectRemote) => host::check(&self.rules, host),
+            (Some(host), _) => host::name(host).map(|_| ()).ok_or(Stop::BadHost),
         }
     }
 }

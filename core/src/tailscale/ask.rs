@@ -79,7 +79,7 @@ impl Gateway {
 
     fn question_over(&mut self, id: ProcessId, fine: bool) {
         if let Some(question) = self.tailscale.questions.remove(&id) {
-            self.tailscale_answered(question.about, fine.then_some(question.said));
+            self.tailscale_answered(question.about, fine.then_some(question.said.as_str()));
         }
     }
 

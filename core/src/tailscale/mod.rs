@@ -61,7 +61,7 @@ impl Tailscale {
 
 impl Gateway {
     /// The adapter listens.
-    pub(crate) fn listening(&mut self, listening: Listening) {
+    pub(crate) fn listening(&mut self, listening: &Listening) {
         self.claim_for(listening.tailnet);
     }
 
@@ -92,11 +92,11 @@ impl Gateway {
     }
 
     /// A question is answered; `None` when the program failed, or was too slow or too loud.
-    fn tailscale_answered(&mut self, about: About, answer: Option<String>) {
+    fn tailscale_answered(&mut self, about: About, answer: Option<&str>) {
         match about {
-            About::Daemon => self.daemon_answered(answer.as_deref()),
-            About::Route => self.route_answered(answer.as_deref()),
-            About::Address(address) => self.whois_answered(address, answer.as_deref()),
+            About::Daemon => self.daemon_answered(answer),
+            About::Route => self.route_answered(answer),
+            About::Address(address) => self.whois_answered(address, answer),
         }
     }
 
