@@ -37,6 +37,7 @@ pub mod auth;
 pub mod chat;
 pub mod commands;
 pub mod config;
+pub mod desk;
 pub mod devices;
 mod entropy;
 pub mod fetch;

@@ -124,6 +124,12 @@ limits! {
         "Beyond it the oldest pairing request of the address is dropped.";
     PAIR_REQUEST_TTL_MS: "pair-request-ttl" = 300_000, "ms", None,
         "How long a pairing request waits for a decision.";
+    SETUP_CODES: "setup-codes" = 32, "codes", None,
+        "One more setup code is refused until some are forgotten.";
+    SETUP_CODE_TTL_MS: "setup-code-ttl" = 600_000, "ms", None,
+        "How long a setup code is good at most; whether it was redeemed can be asked for as long again.";
+    SERVICE_TOKENS: "service-tokens" = 100, "tokens", None,
+        "One more service token is refused until one is revoked or has ended.";
     HISTORY_MESSAGES: "history-messages" = 1_000, "messages", None,
         "The most that `chat.history` returns; 200 when not asked for a number.";
     HISTORY_BYTES: "history-bytes" = 6_291_456, "bytes", None,

@@ -110,6 +110,8 @@ pub struct AuthSettings {
     pub disable_device_auth: bool,
     /// `gateway.nodes.pairing.autoApproveLocal`.
     pub auto_approve_local: bool,
+    /// `gateway.nodes.pairing.autoApproveCidrs`: networks whose new nodes are approved at once.
+    pub auto_approve_networks: Vec<ipnet::IpNet>,
 }
 
 /// What the gateway asks for.
@@ -410,6 +412,7 @@ impl AuthSettings {
             allow_insecure_auth: false,
             disable_device_auth: false,
             auto_approve_local: true,
+            auto_approve_networks: Vec::new(),
         }
     }
 }

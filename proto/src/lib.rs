@@ -16,6 +16,7 @@ pub mod protocol;
 pub mod scope;
 pub mod session;
 pub mod system;
+pub mod token;
 pub mod tools;
 
 pub use dialect::{Dialect, Inbound};

@@ -68,6 +68,12 @@ pub enum Effect {
     SwitchTalkMode,
     /// See paired devices.
     SeeDevices,
+    /// Decide about devices and their tokens; whose, and how much, the rules of devices say.
+    ManageDevices,
+    /// Make a code by which a device comes in.
+    IssueSetupCode,
+    /// Make, see and end the tokens of programs.
+    ManageServiceTokens,
     /// See the configuration.
     SeeConfig,
     /// See which tools there are.
@@ -104,7 +110,8 @@ impl Effect {
             (Self::PostSystemEvent, _) => Scope::Admin,
             (Self::SwitchTalkMode, Protocol::V3) => Scope::Write,
             (Self::SwitchTalkMode, Protocol::V4) => Scope::Talk,
-            (Self::SeeDevices, _) => Scope::Pairing,
+            (Self::SeeDevices | Self::ManageDevices, _) => Scope::Pairing,
+            (Self::IssueSetupCode | Self::ManageServiceTokens, _) => Scope::Admin,
             (Self::SeeConfig, Protocol::V3) => Scope::Admin,
             (Self::SeeConfig, Protocol::V4) => Scope::Read,
         }
@@ -131,7 +138,7 @@ pub(crate) fn require(principal: &Principal, scope: Scope) -> Result<(), ErrorSh
     if principal.role != Role::Operator {
         return Err(wrong_role(principal.role));
     }
-    if principal.holds(scope) { Ok(()) } else { Err(missing_scope(scope, principal.protocol)) }
+    if principal.holds(scope) { Ok(()) } else { Err(missing_scope(scope, principal)) }
 }
 
 /// The answer to a caller of the wrong role (spec 01 §6.1).
@@ -139,15 +146,16 @@ pub(crate) fn wrong_role(role: Role) -> ErrorShape {
     ErrorShape::invalid(format!("unauthorized role: {role}"))
 }
 
-/// The answer to a caller that lacks a scope (spec 01 §6.2).
-fn missing_scope(scope: Scope, protocol: Protocol) -> ErrorShape {
-    let message = format!("missing scope: {scope}");
-    match protocol {
-        Protocol::V3 => ErrorShape::invalid(message),
-        Protocol::V4 => ErrorShape::new(ErrorCode::Forbidden, message).with_details(&serde_json::json!({
-            "code": "MISSING_SCOPE",
-            "missingScope": scope,
-            "requiredScopes": [scope],
-        })),
-    }
+/// The answer to a caller that lacks a scope: what it would need, and what it has (spec 01 §6.2, 07 P-23).
+fn missing_scope(scope: Scope, principal: &Principal) -> ErrorShape {
+    let code = match principal.protocol {
+        Protocol::V3 => ErrorCode::InvalidRequest,
+        Protocol::V4 => ErrorCode::Forbidden,
+    };
+    ErrorShape::new(code, format!("missing scope: {scope}")).with_details(&serde_json::json!({
+        "code": "MISSING_SCOPE",
+        "missingScope": scope,
+        "requiredScopes": [scope],
+        "heldScopes": principal.scopes,
+    }))
 }

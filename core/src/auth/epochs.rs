@@ -92,12 +92,12 @@ impl Gateway {
         matches!(self.settings.auth.mode, AuthMode::None)
     }
 
-    /// Whether what admitted a connect still does, now that it has waited for the store.
+    /// Whether the operator's rules still let a connect in, now that it has waited for the store.
     ///
     /// # Errors
     ///
     /// The refusal when it does not.
-    pub(super) fn still_admits(&self, connect: &Connect, principal: &Principal) -> Result<(), Refusal> {
+    pub(super) fn rules_still_admit(&self, connect: &Connect, principal: &Principal) -> Result<(), Refusal> {
         if let Some(reason) = lapsed(&principal.credential, self.epochs, self.is_open()) {
             return Err(Refusal::lapsed(reason));
         }

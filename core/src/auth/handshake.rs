@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use telson_proto::Dialect;
 
+use super::enter::Turn;
 use super::failure::Refusal;
 use super::limiter::Limiter;
 use super::origin;
@@ -103,11 +104,12 @@ impl Gateway {
 
     /// Lets a connect in whose page belongs here, if it proves itself.
     fn believe(&mut self, connect: Connect, request: &ConnectRequest) {
-        let verified = self.verify(&connect, request);
+        let verified = self.verify(&connect, request).map_err(Turn::from);
         let entry = verified.and_then(|verified| self.pair(&connect, request, &verified));
         match entry {
             Ok(entry) => self.enter(connect, entry),
-            Err(refusal) => self.refuse(&connect, Some(request), refusal),
+            Err(Turn::Away(refusal)) => self.refuse(&connect, Some(request), *refusal),
+            Err(Turn::Wait(asking)) => self.turn_to_wait(connect, *asking),
         }
     }
 

@@ -71,7 +71,6 @@ pub(super) const FOREIGN: &[&str] = &[
     "gateway.nodes.allowSkills",
     "gateway.nodes.browser",
     "gateway.nodes.denyCommands",
-    "gateway.nodes.pairing.autoApproveCidrs",
     "gateway.nodes.pairing.sshVerify",
     "gateway.nodes.pluginTools",
     "gateway.publicOrigin",

@@ -247,7 +247,9 @@ keys! {
     "gateway.controlUi.dangerouslyDisableDeviceAuth" Kind::Flag, Some("false"),
         "Do not ask protocol 3 web clients for a device at all.";
     "gateway.nodes.pairing.autoApproveLocal" Kind::Flag, Some("true"),
-        "Pair devices of direct loopback connections at once.";
+        "Pair devices of direct loopback connections at once; what a paired device asks for beyond that waits.";
+    "gateway.nodes.pairing.autoApproveCidrs" Kind::Networks, Some("[]"),
+        "Networks such as `192.168.1.0/24` whose new nodes are paired at once, when they know the secret and ask for no scopes.";
     "gateway.http.legacyNames" Kind::Flag, Some("true"),
         "Over HTTP, know headers `x-clawdbot-…` and `x-moltbot-…` and models `clawdbot/<agent>` and `moltbot/<agent>` too.";
     "gateway.http.endpoints.chatCompletions.enabled" Kind::Flag, Some("false"),

@@ -36,18 +36,18 @@ fn any_protocol() -> impl Strategy<Value = Protocol> {
 #[test]
 fn a_record_of_another_key_is_no_approval_and_its_tokens_end() {
     let first = claim(Role::Operator, Scopes::all(), Protocol::V4);
-    let mut record = approved(None, &first, ApprovedVia::Silent, 1);
+    let mut record = approved(None, &first, &first.grant(), ApprovedVia::Silent, 1);
     record.add_token(Role::Operator, "old", Scopes::all(), 1);
     let other = Claim { public_key: "other".to_owned(), ..first };
     assert_eq!(decide(Some(&record), &other), Some(PairingReason::NotPaired));
-    let record = approved(Some(&record), &other, ApprovedVia::Silent, 2);
+    let record = approved(Some(&record), &other, &other.grant(), ApprovedVia::Silent, 2);
     assert_eq!(record.check(Role::Operator, "old", Protocol::V4), Err(TokenFault::Missing));
 }
 
 #[test]
 fn tokens_are_good_for_their_role_only() {
     let first = claim(Role::Operator, Scopes::all(), Protocol::V4);
-    let mut record = approved(None, &first, ApprovedVia::Silent, 1);
+    let mut record = approved(None, &first, &first.grant(), ApprovedVia::Silent, 1);
     record.add_token(Role::Operator, "value", Scopes::all(), 1);
     assert_eq!(record.check(Role::Node, "value", Protocol::V4), Err(TokenFault::RoleMissing));
     assert_eq!(record.check(Role::Operator, "", Protocol::V4), Err(TokenFault::Mismatch));
@@ -57,7 +57,7 @@ fn tokens_are_good_for_their_role_only() {
 #[test]
 fn the_use_of_a_token_is_written_down_once_a_minute() {
     let first = claim(Role::Operator, Scopes::none(), Protocol::V4);
-    let mut record = approved(None, &first, ApprovedVia::Silent, 1);
+    let mut record = approved(None, &first, &first.grant(), ApprovedVia::Silent, 1);
     record.add_token(Role::Operator, "value", Scopes::none(), 1);
     assert!(record.used(Role::Operator, "value", 1_000));
     assert!(!record.used(Role::Operator, "value", 60_999));
@@ -71,9 +71,12 @@ fn a_row_comes_back_as_it_was_written() {
     let mut devices = Devices::default();
     let claim = claim(Role::Operator, Scopes::all(), Protocol::V4);
     let now = Now { mono: std::time::Duration::ZERO, wall: 7 };
-    devices.approve_silently(now, &claim);
+    devices.approve(now, &claim, &claim.grant(), ApprovedVia::Silent);
     devices.add_token(now, &claim.device, Role::Operator, "value", Scopes::all());
     let Some(Op::PutDevice(row)) = devices.save(&claim.device) else { panic!("nothing to write") };
+    assert!(devices.save(&claim.device).is_some(), "nobody knows yet whether it is written");
+    devices.saved(&claim.device, true);
+    devices.saved(&claim.device, true);
     assert_eq!(devices.save(&claim.device), None, "once is enough");
     let mut restored = Devices::default();
     restored.restore(vec![row]);
@@ -89,7 +92,7 @@ proptest! {
         protocol in any_protocol(),
     ) {
         let first = claim(Role::Operator, baseline.clone(), protocol);
-        let mut record = approved(None, &first, ApprovedVia::Silent, 1);
+        let mut record = approved(None, &first, &first.grant(), ApprovedVia::Silent, 1);
         record.add_token(Role::Operator, "value", minted.clone(), 1);
         let held = record.check(Role::Operator, "value", protocol).unwrap();
         prop_assert!(baseline.covers(&held.scopes, protocol));
@@ -104,9 +107,12 @@ proptest! {
         other in any_scopes(),
         protocol in any_protocol(),
     ) {
-        let first = approved(None, &claim(Role::Operator, before.clone(), protocol), ApprovedVia::Silent, 1);
+        let first = {
+            let begin = claim(Role::Operator, before.clone(), protocol);
+            approved(None, &begin, &begin.grant(), ApprovedVia::Silent, 1)
+        };
         let asked = claim(Role::Operator, wanted.clone(), protocol);
-        let record = approved(Some(&first), &asked, ApprovedVia::Silent, 2);
+        let record = approved(Some(&first), &asked, &asked.grant(), ApprovedVia::Silent, 2);
         prop_assert_eq!(decide(Some(&record), &asked), None);
         let more = claim(Role::Operator, other.clone(), protocol);
         let fits = before.union(&wanted).covers(&other, protocol);

@@ -5,7 +5,7 @@
 
 use telson_proto::{ErrorShape, Protocol, Scope};
 
-use crate::{agents, chat, commands, devices, sessions, system, tools, usage};
+use crate::{agents, chat, commands, devices, sessions, system, tokens, tools, usage};
 
 use super::Gateway;
 use super::dispatch::{RawCall, typed};
@@ -216,4 +216,30 @@ pub const METHODS: &[Method] = methods! {
         "The tools that an agent may use in a session.";
     "device.pair.list"  PAIRING, PAIRING, Both, [], devices::list,
         "The paired devices and the requests that wait.";
+    "device.pair.approve" PAIRING, PAIRING, Both, [], devices::approve,
+        "Gives a device what it asks for, up to what the caller holds.";
+    "device.pair.reject" PAIRING, PAIRING, Both, [], devices::reject,
+        "Refuses a device what it asks for.";
+    "device.pair.remove" Need::Absent, PAIRING, V4, [], devices::remove,
+        "Forgets a device and its tokens, and closes its connections.";
+    "device.pair.rename" Need::Absent, PAIRING, V4, [], devices::rename,
+        "What people call a device.";
+    "device.token.rotate" PAIRING, PAIRING, Both, [], devices::rotate,
+        "One new token in place of all that a device has for a role; it is told to the device itself only.";
+    "device.token.revoke" PAIRING, PAIRING, Both, [], devices::revoke,
+        "Ends the tokens that a device has for a role.";
+    "device.scopes.requestUpgrade" Need::Absent, Need::Operator, V4, [], devices::request_upgrade,
+        "A connected device asks for more scopes.";
+    "device.scopes.waitUpgrade" Need::Absent, Need::Operator, V4, [takes_its_time], devices::wait_upgrade,
+        "Waits for the decision about such a request; with an approval comes a token.";
+    "device.pair.setupCode" Need::Absent, ADMIN, Nowhere, [], devices::issue,
+        "A code by which one device comes in without waiting for anybody.";
+    "device.pair.setupStatus" Need::Absent, ADMIN, Nowhere, [], devices::status,
+        "Whether a setup code has been redeemed, and by whom.";
+    "tokens.create"     ADMIN, ADMIN, V4, [], tokens::create,
+        "A token for a program, with scopes and an end; its value is told this once.";
+    "tokens.list"       ADMIN, ADMIN, V4, [], tokens::list,
+        "The service tokens, never their values.";
+    "tokens.revoke"     ADMIN, ADMIN, V4, [], tokens::revoke,
+        "Ends a service token and whatever it let in.";
 };

@@ -15,7 +15,7 @@ mod methods;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -223,6 +223,8 @@ pub struct Gateway {
     pub(crate) started: Now,
     pub(crate) boot_id: String,
     pub(crate) phase: Phase,
+    /// Where the adapter listens.
+    pub(crate) addresses: Vec<SocketAddr>,
     /// Until when runs may go on while the gateway stops.
     drain_until: Option<Duration>,
     pub(crate) conns: BTreeMap<ConnId, Arc<Principal>>,
@@ -311,6 +313,7 @@ impl Gateway {
             started: now,
             boot_id,
             phase: Phase::Starting,
+            addresses: Vec::new(),
             drain_until: None,
             conns: BTreeMap::new(),
             outputs: VecDeque::new(),
@@ -347,6 +350,7 @@ impl Gateway {
             Input::Listening(listening) => {
                 self.own_addrs = listening.addrs.iter().map(|addr| addr.ip().to_canonical()).collect();
                 self.own_addrs.retain(|addr| !addr.is_loopback() && !addr.is_unspecified());
+                self.addresses.clone_from(&listening.addrs);
                 self.listening(&listening);
             }
             Input::Stop { reason, restart_expected } => self.stop(&reason, restart_expected),

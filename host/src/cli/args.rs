@@ -7,6 +7,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use telson_core::auth::Secret;
 use telson_core::config::Flags;
 
+use super::devices::Devices;
+use super::pair::Pair;
+use super::tokens::Tokens;
+
 /// The gateway of a personal AI assistant.
 #[derive(Debug, Parser)]
 #[command(name = "telson", version = super::VERSION, disable_help_subcommand = true, arg_required_else_help = true)]
@@ -66,6 +70,13 @@ pub(crate) enum Command {
     Devices {
         #[command(subcommand)]
         command: Devices,
+    },
+    /// Bring a new device in: a setup code as text and as a picture
+    Pair(Pair),
+    /// Tokens for programs
+    Tokens {
+        #[command(subcommand)]
+        command: Tokens,
     },
     /// The configuration
     Config {
@@ -397,12 +408,6 @@ pub(crate) enum Token {
     Show,
     /// Make a new one; whoever has the old one is disconnected
     Rotate,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Devices {
-    /// List paired devices and those that wait
-    List(Client),
 }
 
 #[derive(Debug, Subcommand)]

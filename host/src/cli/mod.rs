@@ -9,16 +9,20 @@ mod cells;
 mod chat;
 mod client;
 mod configure;
+mod desk;
+mod devices;
 mod error;
 mod exit;
 mod import;
 mod models;
+mod pair;
 mod serve;
 mod sessions;
 mod show;
 mod target;
 pub mod term;
 mod token;
+mod tokens;
 mod usage;
 
 use std::ffi::OsString;
@@ -33,12 +37,15 @@ pub use exit::Exit;
 use crate::config::{Places, environment};
 use crate::runtime::Runtime;
 
-use args::{Cli, Command, Config, Devices, Gateway, GatewayCommand, Models, Shell, Token};
+use args::{Cli, Command, Config, Gateway, GatewayCommand, Models, Shell, Token};
 use error::CliError;
 use term::{Output, Terminal};
 
 /// This program's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The name by which output speaks of this program.
+const NAME: &str = "telson";
 
 /// The command line's definition, for the generated reference.
 pub fn definition() -> clap::Command {
@@ -111,9 +118,9 @@ async fn dispatch<R: Runtime>(
         Command::Import(args) => import::run(&runtime, &places, &args, output).await,
         Command::Token { command: Token::Show } => token::show(&places, output),
         Command::Token { command: Token::Rotate } => token::rotate(&runtime, &places, output).await,
-        Command::Devices { command: Devices::List(args) } => {
-            show::devices(&runtime, &places, &args, output).await
-        }
+        Command::Devices { command } => devices::run(&runtime, &places, command, output).await,
+        Command::Pair(args) => pair::run(&runtime, &places, &args, output).await,
+        Command::Tokens { command } => tokens::run(&runtime, &places, command, output).await,
         Command::Config { command: Config::Validate } => configure::validate(&places, output),
         Command::Completions { shell } => {
             completions(shell, program, output);

@@ -197,7 +197,7 @@ fn a_users_scopes_are_those_of_the_name_and_its_proxy_may_narrow_them() {
     assert_eq!(code, 403);
     assert_eq!(
         response.body,
-        r#"{"error":{"details":{"code":"MISSING_SCOPE","missingScope":"operator.read","requiredScopes":["operator.read"]},"message":"missing scope: operator.read","type":"forbidden"},"ok":false}"#
+        r#"{"error":{"details":{"code":"MISSING_SCOPE","heldScopes":[],"missingScope":"operator.read","requiredScopes":["operator.read"]},"message":"missing scope: operator.read","type":"forbidden"},"ok":false}"#
     );
     let write = |user: &str, scopes: &str, path: &str| HttpRequest {
         method: "POST".into(),

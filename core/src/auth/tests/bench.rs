@@ -18,7 +18,9 @@ use crate::joined::{Input, Joined, Output};
 use crate::peer::Peer;
 use crate::process::ProcessSpec;
 use crate::settings::Settings;
-use crate::store::{DeviceRecord, Everything, Loaded, Op, Query, StoreError, Transaction};
+use crate::store::{
+    AuditRecord, DeviceRecord, Everything, Loaded, Op, Query, Record, Shelf, StoreError, Transaction,
+};
 use crate::switchboard;
 use crate::{Now, Seed};
 
@@ -68,6 +70,8 @@ pub(super) struct Bench {
     pub(super) now: Now,
     pub(super) disk: Disk,
     rows: BTreeMap<DeviceId, DeviceRecord>,
+    pub(super) records: BTreeMap<(Shelf, String), Record>,
+    pub(super) book: Vec<AuditRecord>,
     waiting: Vec<Transaction>,
     pub(super) frames: Vec<(ConnId, Value)>,
     closes: BTreeMap<ConnId, (u16, String)>,
@@ -94,6 +98,8 @@ impl Bench {
             now,
             disk: Disk::Prompt,
             rows: BTreeMap::new(),
+            records: BTreeMap::new(),
+            book: Vec::new(),
             waiting: Vec::new(),
             frames: Vec::new(),
             closes: BTreeMap::new(),
@@ -147,7 +153,8 @@ impl Bench {
                 Output::Gateway(gateway::Output::Store(transaction)) => self.write(transaction),
                 Output::Gateway(gateway::Output::Load { id, query: Query::Everything }) => {
                     let devices = self.rows.values().cloned().collect();
-                    let everything = Everything { devices, ..Everything::default() };
+                    let records = self.records.values().cloned().collect();
+                    let everything = Everything { devices, records, ..Everything::default() };
                     let result = Ok(Loaded::Everything(Box::new(everything)));
                     self.machines.handle(self.now, Input::Gateway(gateway::Input::Loaded { id, result }));
                 }
@@ -169,8 +176,15 @@ impl Bench {
 
     fn commit(&mut self, transaction: Transaction) -> TxId {
         for op in transaction.ops {
-            if let Op::PutDevice(record) = op {
-                self.rows.insert(record.id.clone(), record);
+            match op {
+                Op::PutDevice(record) => drop(self.rows.insert(record.id.clone(), record)),
+                Op::DeleteDevice(id) => drop(self.rows.remove(&id)),
+                Op::PutRecord(record) => {
+                    self.records.insert((record.shelf, record.key.clone()), record);
+                }
+                Op::DeleteRecord { shelf, key } => drop(self.records.remove(&(shelf, key))),
+                Op::AppendAudit(line) => self.book.push(line),
+                _ => {}
             }
         }
         transaction.id
@@ -196,7 +210,8 @@ impl Bench {
 
     /// Every byte of the rows.
     pub(super) fn rows_text(&self) -> String {
-        self.rows.values().map(|row| row.record.as_str()).collect()
+        let records = self.records.values().map(|row| row.record.as_str());
+        self.rows.values().map(|row| row.record.as_str()).chain(records).collect()
     }
 
     /// Lets time pass, waking the machines whenever they ask for it.
@@ -214,6 +229,15 @@ impl Bench {
         let passed = mono - self.now.mono;
         let passed_ms = u64::try_from(passed.as_millis()).unwrap();
         self.now = Now { mono, wall: self.now.wall + passed_ms };
+    }
+
+    /// The same while a client goes on answering pings.
+    pub(super) fn pass_alive(&mut self, conn: ConnId, time: Duration) {
+        let end = self.now.mono + time;
+        while self.now.mono < end {
+            self.pass((end - self.now.mono).min(Duration::from_secs(20)));
+            self.handle(Input::Switchboard(switchboard::Input::Pong { conn }));
+        }
     }
 
     /// Opens a connection; returns it and the nonce of its challenge.
@@ -410,6 +434,10 @@ impl Client {
         self.credential("deviceToken", value)
     }
 
+    pub(super) fn bootstrap_token(self, value: &str) -> Self {
+        self.credential("bootstrapToken", value)
+    }
+
     pub(super) fn device(mut self, device: &Device) -> Self {
         self.device = Some(device.clone());
         self
@@ -440,7 +468,8 @@ impl Client {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let params = &self.params;
         let auth = if self.plain { params } else { &params["auth"] };
-        let token = auth["token"].as_str().or(auth["deviceToken"].as_str()).unwrap_or_default();
+        let tokens = ["token", "deviceToken", "bootstrapToken"];
+        let token = tokens.iter().find_map(|name| auth[*name].as_str()).unwrap_or_default();
         let scopes: Vec<String> = params["scopes"].as_array().into_iter().flatten().map(text).collect();
         let mut fields = vec![
             self.signs.to_owned(),

@@ -91,6 +91,19 @@ const METHOD_CELLS: &[(&str, Cell, Cell)] = &[
     ("chat.metadata", Cell::Unknown, READ),
     ("chat.message.get", Cell::Unknown, READ),
     ("device.pair.list", PAIRING, PAIRING),
+    ("device.pair.approve", PAIRING, PAIRING),
+    ("device.pair.reject", PAIRING, PAIRING),
+    ("device.pair.remove", Cell::Unknown, PAIRING),
+    ("device.pair.rename", Cell::Unknown, PAIRING),
+    ("device.token.rotate", PAIRING, PAIRING),
+    ("device.token.revoke", PAIRING, PAIRING),
+    ("device.scopes.requestUpgrade", Cell::Unknown, Cell::Operator),
+    ("device.scopes.waitUpgrade", Cell::Unknown, Cell::Operator),
+    ("device.pair.setupCode", Cell::Unknown, ADMIN),
+    ("device.pair.setupStatus", Cell::Unknown, ADMIN),
+    ("tokens.create", ADMIN, ADMIN),
+    ("tokens.list", ADMIN, ADMIN),
+    ("tokens.revoke", ADMIN, ADMIN),
     ("tools.catalog", Cell::Unknown, READ),
     ("tools.effective", Cell::Unknown, READ),
     // Not ours: what does not exist asks for admin.
@@ -120,12 +133,15 @@ fn effect_cells() -> Vec<(Effect, Scope, Scope)> {
         (Effect::SeeTools, Scope::Read, Scope::Read),
         (Effect::FetchPublicUrl, Scope::Write, Scope::Write),
         (Effect::OperateGateway, Scope::Admin, Scope::Admin),
+        (Effect::ManageDevices, Scope::Pairing, Scope::Pairing),
+        (Effect::IssueSetupCode, Scope::Admin, Scope::Admin),
+        (Effect::ManageServiceTokens, Scope::Admin, Scope::Admin),
     ];
-    let mut seen = [false; 16];
+    let mut seen = [false; 19];
     for (effect, ..) in &all {
         seen[place(effect)] = true;
     }
-    assert_eq!(seen, [true; 16], "every effect has a cell");
+    assert_eq!(seen, [true; 19], "every effect has a cell");
     all.into()
 }
 
@@ -148,6 +164,9 @@ fn place(effect: &Effect) -> usize {
         Effect::SeeTools => 13,
         Effect::FetchPublicUrl => 14,
         Effect::OperateGateway => 15,
+        Effect::ManageDevices => 16,
+        Effect::IssueSetupCode => 17,
+        Effect::ManageServiceTokens => 18,
     }
 }
 
@@ -155,7 +174,14 @@ fn place(effect: &Effect) -> usize {
 fn principals() -> Vec<Principal> {
     let mut sets: Vec<Scopes> = Scope::ALL.into_iter().map(|scope| Scopes::from_iter([scope])).collect();
     sets.extend([Scopes::none(), Scopes::all()]);
-    let methods = [AuthMethod::None, AuthMethod::Token, AuthMethod::Password, AuthMethod::DeviceToken];
+    let methods = [
+        AuthMethod::None,
+        AuthMethod::Token,
+        AuthMethod::Password,
+        AuthMethod::DeviceToken,
+        AuthMethod::BootstrapToken,
+        AuthMethod::ServiceToken,
+    ];
     let mut all = Vec::new();
     for protocol in Protocol::ALL {
         for role in [Role::Operator, Role::Node] {

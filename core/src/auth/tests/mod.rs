@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bench;
+mod decisions;
 mod epochs;
 mod guesses;
 mod handshake;
@@ -9,6 +10,8 @@ mod log;
 mod matrix;
 mod pairing;
 mod refusals;
+mod service;
+mod setup;
 mod table;
 mod tailnet;
 mod vouched;
