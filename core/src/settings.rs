@@ -131,6 +131,15 @@ pub enum AuthMode {
 }
 
 impl AuthMode {
+    /// The secret that it asks for.
+    pub fn secret(&self) -> Option<&Secret> {
+        match self {
+            Self::None => None,
+            Self::Token(secret) | Self::Password(secret) => Some(secret),
+            Self::TrustedProxy { password } => password.as_ref(),
+        }
+    }
+
     /// The configured word.
     pub const fn as_str(&self) -> &'static str {
         match self {

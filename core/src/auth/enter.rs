@@ -94,6 +94,9 @@ impl Gateway {
         let waiting = approval.and_then(|via| self.devices.approve(self.now, &claim, &claim.grant(), via));
         self.devices.connected(self.now, &claim);
         let token = self.token_for(&claim, verified);
+        if connect.peer.is_page() && matches!(verified.method, AuthMethod::Token | AuthMethod::Password) {
+            self.bind_to_secret(&claim, &token);
+        }
         let entry = entry(connect, request, verified, claim.scopes.clone(), self.epochs);
         let mut entry = Entry { token: Some(token), ..entry };
         if let Some(via) = approval {
@@ -278,6 +281,14 @@ impl Gateway {
         let value = self.entropy.token();
         self.devices.add_token(self.now, &claim.device, claim.role, &value, claim.scopes.clone());
         IssuedToken { value, issued_at_ms: self.now.wall }
+    }
+
+    /// The token of a page that has shown the secret ends with it, unless the device had it before.
+    fn bind_to_secret(&mut self, claim: &Claim, token: &IssuedToken) {
+        if let Some(secret) = self.settings.auth.mode.secret().filter(|_| token.issued_at_ms == self.now.wall)
+        {
+            self.devices.bind_token(&claim.device, claim.role, &token.value, secret);
+        }
     }
 
     /// Lets a connection in, after its device's row is on disk.

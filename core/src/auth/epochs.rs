@@ -58,6 +58,11 @@ impl Gateway {
             self.epochs.secret += 1;
             self.note_change("auth.rotate", self.settings.auth.mode.as_str());
             self.end_lapsed(AUTH_CHANGED);
+            let ended = self.end_page_tokens();
+            self.end_where(AUTH_CHANGED, |principal| match &principal.credential {
+                Credential::DeviceToken { hash } => ended.contains(hash),
+                _ => false,
+            });
         }
         if vouching {
             self.epochs.vouching += 1;

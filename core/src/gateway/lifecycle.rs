@@ -41,6 +41,7 @@ impl Gateway {
         );
         self.sessions.restore(sessions, transcripts);
         self.devices.restore(devices);
+        self.end_page_tokens();
         self.answers.restore(answers, self.now);
         self.restore_records(records);
         self.phase = Phase::Serving;

@@ -17,7 +17,7 @@ use crate::ids::{ConnId, DeviceId, HttpId, ProcessId, TxId};
 use crate::joined::{Input, Joined, Output};
 use crate::peer::Peer;
 use crate::process::ProcessSpec;
-use crate::settings::Settings;
+use crate::settings::{AuthSettings, Settings};
 use crate::store::{
     AuditRecord, DeviceRecord, Everything, Loaded, Op, Query, Record, Shelf, StoreError, Transaction,
 };
@@ -120,6 +120,12 @@ impl Bench {
         self.closes.clear();
         self.frames.clear();
         self.start();
+    }
+
+    /// The same with other rules.
+    pub(super) fn restart_with(&mut self, auth: AuthSettings) {
+        self.settings.auth = auth;
+        self.restart();
     }
 
     pub(super) fn machines(&self) -> &Joined {

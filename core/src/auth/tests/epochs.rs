@@ -120,6 +120,44 @@ fn a_page_whose_origin_is_no_longer_allowed_is_closed() {
     assert_eq!(bench.machines().gateway().conns.len(), 1);
 }
 
+/// A page on this host that has shown the secret, and its own token since then.
+fn page_with_token(bench: &mut Bench) -> (Client, Client) {
+    let device = Device::new(4);
+    let ui = || Client::v4().named("openclaw-control-ui", "ui").device(&device).scopes(&["read"]);
+    let hello = bench.connect(&here(), &ui().token(OLD)).unwrap();
+    (ui(), ui().token(hello["auth"]["deviceToken"].as_str().unwrap()))
+}
+
+fn here() -> crate::peer::Peer {
+    page(LOOPBACK, "localhost:18789", "http://localhost:18789")
+}
+
+#[test]
+fn what_a_page_got_for_the_old_secret_ends_with_it() {
+    let mut bench = bench_with(token(OLD));
+    let (ui, by_own_token) = page_with_token(&mut bench);
+    let (conn, welcome) = bench.connect_as(&here(), &by_own_token);
+    assert!(welcome.is_ok());
+
+    changes(&mut bench, token(NEW));
+
+    assert_eq!(bench.close_of(conn), Some((4001, "gateway auth changed".to_owned())));
+    assert!(bench.connect(&here(), &by_own_token).is_err());
+    assert!(bench.connect(&here(), &ui.token(NEW)).is_ok(), "the device is still approved");
+}
+
+#[test]
+fn a_secret_that_was_changed_while_the_gateway_was_down_ends_them_too() {
+    let mut bench = bench_with(token(OLD));
+    let (_, by_own_token) = page_with_token(&mut bench);
+    bench.restart();
+    assert!(bench.connect(&here(), &by_own_token).is_ok(), "the same secret");
+    bench.restart_with(token(NEW));
+    assert!(bench.connect(&here(), &by_own_token).is_err());
+    bench.restart_with(token(OLD));
+    assert!(bench.connect(&here(), &by_own_token).is_err(), "it is gone for good");
+}
+
 #[test]
 fn the_limiter_goes_on_with_what_it_has_counted() {
     let mut bench = bench_with(token(OLD));
