@@ -9,6 +9,7 @@
 //! that is being written is written once more, so that nobody is told of what may still be lost.
 
 mod decide;
+mod issuer;
 mod methods;
 mod nodes;
 mod pairing;
