@@ -130,6 +130,22 @@ limits! {
         "How long a setup code is good at most; whether it was redeemed can be asked for as long again.";
     SERVICE_TOKENS: "service-tokens" = 100, "tokens", None,
         "One more service token is refused until one is revoked or has ended.";
+    NODE_RECORDS: "nodes" = 1_024, "nodes", None,
+        "Nothing is kept of a further node, and it can be asked for nothing.";
+    NODE_INVOKES: "node-invokes-total" = 1_024, "invocations", None,
+        "A further `node.invoke` is refused with `UNAVAILABLE`, retryable.";
+    NODE_INVOKES_EACH: "node-invokes" = 64, "invocations", None,
+        "A further `node.invoke` of the same node is refused with `UNAVAILABLE`, retryable.";
+    NODE_INVOKE_MS: "node-invoke" = 30_000, "ms", None,
+        "How long `node.invoke` waits when it is not told.";
+    NODE_PARAMS_BYTES: "node-params" = 1_048_576, "bytes", None,
+        "Larger parameters of `node.invoke` are refused with `INVALID_REQUEST`.";
+    NODE_EXECS: "node-execs" = 1_024, "programs", None,
+        "Beyond it nothing more is heard of the program on a node that was begun first.";
+    NODE_RUNS: "node-runs" = 4, "runs", None,
+        "What a node says while so many of its runs are open is not answered.";
+    NODE_ACTIONS: "node-actions" = 64, "commands", None,
+        "A further command does not wait for the node; its caller is refused.";
     HISTORY_MESSAGES: "history-messages" = 1_000, "messages", None,
         "The most that `chat.history` returns; 200 when not asked for a number.";
     HISTORY_BYTES: "history-bytes" = 6_291_456, "bytes", None,

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use telson_proto::{Json, Scopes};
 
 use crate::api::ApiSettings;
@@ -111,7 +112,7 @@ pub struct AuthSettings {
     /// `gateway.nodes.pairing.autoApproveLocal`.
     pub auto_approve_local: bool,
     /// `gateway.nodes.pairing.autoApproveCidrs`: networks whose new nodes are approved at once.
-    pub auto_approve_networks: Vec<ipnet::IpNet>,
+    pub auto_approve_networks: Vec<IpNet>,
 }
 
 /// What the gateway asks for.

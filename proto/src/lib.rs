@@ -11,6 +11,7 @@ pub mod dialect;
 pub mod error;
 pub mod event;
 pub mod json;
+pub mod node;
 pub mod params;
 pub mod protocol;
 pub mod scope;

@@ -16,6 +16,8 @@ mod http;
 mod import;
 mod life;
 mod limits;
+mod nodes;
+mod pairing;
 mod provider;
 mod providers;
 mod readme;

@@ -1,5 +1,7 @@
 //! Approvals of commands: one question, one decision; and the standing policy (spec 03 §3).
 
+pub(crate) mod grants;
+
 use std::time::Duration;
 
 use crate::gateway::Gateway;

@@ -82,6 +82,20 @@ pub enum Effect {
     FetchPublicUrl,
     /// Operate the gateway by its tools: its state, its jobs, its nodes.
     OperateGateway,
+    /// See the nodes.
+    SeeNodes,
+    /// Ask a node to do something.
+    InvokeNode {
+        /// With rights that an operator's usual ones do not reach (spec 01 §6.5).
+        admin: bool,
+    },
+    /// See, name, approve, reject and remove nodes.
+    ManageNodes,
+    /// Approve commands of a node, on top of [`Self::ManageNodes`].
+    LendCommands {
+        /// Some of them act with the rights of the node's user.
+        host: bool,
+    },
 }
 
 impl Effect {
@@ -110,8 +124,16 @@ impl Effect {
             (Self::PostSystemEvent, _) => Scope::Admin,
             (Self::SwitchTalkMode, Protocol::V3) => Scope::Write,
             (Self::SwitchTalkMode, Protocol::V4) => Scope::Talk,
-            (Self::SeeDevices | Self::ManageDevices, _) => Scope::Pairing,
+            (Self::SeeDevices | Self::ManageDevices | Self::ManageNodes, _) => Scope::Pairing,
             (Self::IssueSetupCode | Self::ManageServiceTokens, _) => Scope::Admin,
+            (Self::SeeNodes, _) => Scope::Read,
+            (Self::InvokeNode { admin } | Self::LendCommands { host: admin }, _) => {
+                if *admin {
+                    Scope::Admin
+                } else {
+                    Scope::Write
+                }
+            }
             (Self::SeeConfig, Protocol::V3) => Scope::Admin,
             (Self::SeeConfig, Protocol::V4) => Scope::Read,
         }

@@ -90,14 +90,14 @@ impl Verified {
 
     /// The scopes that the credential gives of those asked for.
     pub(super) fn scopes(&self, request: &ConnectRequest) -> Scopes {
-        if let Some(vouched) = &self.vouched {
-            return request.wanted.by_token(&vouched.ceiling, request.protocol);
-        }
         if let Some(service) = &self.service {
             return request.wanted.by_service(&service.scopes, request.protocol);
         }
         if let Some(setup) = &self.setup {
             return request.wanted.by_token(&setup.profile.grant().scopes, request.protocol);
+        }
+        if let Some(vouched) = &self.vouched {
+            return request.wanted.by_token(&vouched.ceiling, request.protocol);
         }
         match (&self.token, self.has_secret()) {
             (Some(token), false) => request.wanted.by_token(&token.held.scopes, request.protocol),
@@ -404,10 +404,11 @@ impl Gateway {
     /// Whether a text means to be a service token, and not the gateway's own secret.
     pub(super) fn is_service_token(&self, value: &str) -> bool {
         let own = match &self.settings.auth.mode {
-            AuthMode::None | AuthMode::TrustedProxy { password: None } => false,
-            AuthMode::Token(secret)
-            | AuthMode::Password(secret)
-            | AuthMode::TrustedProxy { password: Some(secret) } => secret.matches(value),
+            AuthMode::None => false,
+            AuthMode::Token(secret) | AuthMode::Password(secret) => secret.matches(value),
+            AuthMode::TrustedProxy { password } => {
+                password.as_ref().is_some_and(|password| password.matches(value))
+            }
         };
         value.starts_with(tokens::PREFIX) && !own
     }

@@ -246,6 +246,14 @@ keys! {
         "Let protocol 3 web clients connect with token or password alone, without a device.";
     "gateway.controlUi.dangerouslyDisableDeviceAuth" Kind::Flag, Some("false"),
         "Do not ask protocol 3 web clients for a device at all.";
+    "gateway.nodes.allowCommands" Kind::Texts, Some("[]"),
+        "Commands that nodes may be asked for beyond those of their platform; exact names.";
+    "gateway.nodes.denyCommands" Kind::Texts, Some("[]"),
+        "Commands that no node may be asked for; goes before everything that allows.";
+    "gateway.nodes.commands.allow" Kind::Texts, Some("[]"),
+        "The same as `gateway.nodes.allowCommands`, under its newer name.";
+    "gateway.nodes.commands.deny" Kind::Texts, Some("[]"),
+        "The same as `gateway.nodes.denyCommands`, under its newer name.";
     "gateway.nodes.pairing.autoApproveLocal" Kind::Flag, Some("true"),
         "Pair devices of direct loopback connections at once; what a paired device asks for beyond that waits.";
     "gateway.nodes.pairing.autoApproveCidrs" Kind::Networks, Some("[]"),

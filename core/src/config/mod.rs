@@ -52,7 +52,6 @@ pub use reload::Changes;
 pub use secrets::{REDACTED, SHORTEST, placeholder};
 
 use crate::auth::Secret;
-use crate::nodes::NodeSettings;
 use crate::settings::{AuthMode, AuthSettings, Facts, Settings};
 use crate::tailscale::TailscaleSettings;
 use access::Sources;
@@ -180,7 +179,7 @@ pub fn load(
     };
     let (simple_dialect, simple_max_scopes) = build::simple_dialect(&root);
     let agents = build::agents(&root, &mut check);
-    let nodes = NodeSettings::default();
+    let nodes = build::nodes(&root);
     let draft = Settings {
         nodes,
         auth,

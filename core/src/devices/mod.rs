@@ -11,6 +11,7 @@
 mod decide;
 mod issuer;
 mod methods;
+mod nodes;
 mod pairing;
 mod pending;
 mod record;
@@ -39,7 +40,7 @@ pub(crate) use pairing::{Claim, Grant, PairingReason};
 pub(crate) use pending::Asked;
 use pending::Pending;
 use record::Paired;
-pub(crate) use record::{Held, TokenFault, hash};
+pub(crate) use record::{Held, Paired as PairedDevice, TokenFault, hash};
 pub(crate) use secrets::{revoke, rotate};
 use setup::Setups;
 pub(crate) use setup::Shown;
@@ -246,6 +247,13 @@ impl Devices {
             Some(before) => self.paired.insert(device.clone(), before),
             None => self.paired.remove(device),
         };
+    }
+
+    /// Everything that is known of devices and of requests that wait, for tests that compare it.
+    #[cfg(test)]
+    pub(crate) fn in_mind(&self) -> String {
+        let pending: Vec<_> = self.pending.all().collect();
+        format!("{:?} {pending:?} {:?} {:?}", self.paired, self.unsaved, self.writing)
     }
 
     /// A connection is gone; it waits for nothing any more.

@@ -173,6 +173,12 @@ impl Pending {
         requests.into_iter().map(|request| request.shown(protocol)).collect()
     }
 
+    /// Every request: what was asked for, and whether it is on disk.
+    #[cfg(test)]
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&str, &Grant, bool)> {
+        self.requests.values().map(|r| (r.id(), r.grant(), r.on_disk.is_some()))
+    }
+
     /// When the first request ends, or at once when rows are to be removed.
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
         if !self.litter.is_empty() {

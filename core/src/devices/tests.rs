@@ -3,8 +3,38 @@
 use proptest::prelude::*;
 use telson_proto::{Protocol, Role, Scope, Scopes};
 
-use super::pairing::{Claim, approved, decide};
+use super::pairing::{Claim, Grant, approved, decide};
+use super::rules::{Denied, Manager};
 use super::*;
+use crate::auth::{AuthMethod, Client, Credential, Declared, Principal};
+
+fn caller(scopes: Scopes, method: AuthMethod, device: &str, protocol: Protocol) -> Principal {
+    Principal {
+        role: Role::Operator,
+        scopes,
+        method,
+        credential: Credential::Nothing,
+        user: None,
+        device: Some(DeviceId::new(device)),
+        protocol,
+        addr: std::net::IpAddr::from([10, 0, 0, 1]),
+        local: false,
+        declared: Declared::new(Client::default()),
+    }
+}
+
+fn any_roles() -> impl Strategy<Value = BTreeSet<Role>> {
+    proptest::collection::btree_set(prop_oneof![Just(Role::Operator), Just(Role::Node)], 0..3)
+}
+
+fn any_method() -> impl Strategy<Value = AuthMethod> {
+    prop_oneof![
+        Just(AuthMethod::Token),
+        Just(AuthMethod::DeviceToken),
+        Just(AuthMethod::BootstrapToken),
+        Just(AuthMethod::ServiceToken),
+    ]
+}
 
 fn claim(role: Role, scopes: Scopes, protocol: Protocol) -> Claim {
     Claim {
@@ -119,5 +149,79 @@ proptest! {
         prop_assert_eq!(decide(Some(&record), &more).is_none(), fits);
         let node = claim(Role::Node, Scopes::none(), protocol);
         prop_assert_eq!(decide(Some(&record), &node), Some(PairingReason::RoleUpgrade));
+    }
+
+    /// S-42: what a new token allows is within what the caller holds and within what its device is approved for.
+    #[test]
+    fn a_rotation_never_exceeds_caller_or_approval(
+        held in any_scopes(),
+        approved in any_scopes(),
+        token in any_scopes(),
+        wanted in proptest::option::of(any_scopes()),
+        protocol in any_protocol(),
+        method in any_method(),
+    ) {
+        let who = caller(held.clone(), method, "d", protocol);
+        let given = Manager::of(&who).rotated(&approved, &token, wanted.as_ref());
+        if let Ok(given) = &given {
+            prop_assert!(held.covers(given, protocol));
+            prop_assert!(approved.covers(given, protocol));
+            if let Some(wanted) = &wanted {
+                prop_assert_eq!(given, wanted);
+            }
+        }
+        let fits = wanted.as_ref().is_none_or(|wanted| approved.covers(wanted, protocol));
+        let asked = wanted.unwrap_or_else(|| token.within(&approved, protocol));
+        prop_assert_eq!(given.is_ok(), fits && held.covers(&asked, protocol));
+    }
+
+    /// S-44, S-48: an approval gives nothing that the approver does not hold, no other role without an admin, and
+    /// no other device than its own to who came with a device's token.
+    #[test]
+    fn nobody_approves_more_than_they_hold(
+        held in any_scopes(),
+        wanted in any_scopes(),
+        roles in any_roles(),
+        protocol in any_protocol(),
+        method in any_method(),
+        own in any::<bool>(),
+    ) {
+        let who = caller(held.clone(), method, "d", protocol);
+        let admin = held.grants(Scope::Admin, protocol);
+        let by_device = matches!(method, AuthMethod::DeviceToken | AuthMethod::BootstrapToken);
+        let device = DeviceId::new(if own { "d" } else { "another" });
+        let grant = Grant { roles: roles.clone(), scopes: wanted.clone() };
+        let may = Manager::of(&who).grant(&device, &grant);
+        let sees = admin || own || !by_device;
+        let fits = admin || !roles.contains(&Role::Node);
+        prop_assert_eq!(may.is_ok(), sees && fits && held.covers(&wanted, protocol));
+        prop_assert_eq!(may == Err(Denied::NotOwn), !sees);
+        prop_assert_eq!(Manager::of(&who).touch(&device).is_ok(), sees);
+    }
+
+    /// S-45: a code gives its profile and nothing else, to its first device, once.
+    #[test]
+    fn a_code_gives_its_profile_once(
+        profile in 0_usize..setup::Profile::WORDS.len(),
+        wanted in any_scopes(),
+        role in prop_oneof![Just(Role::Operator), Just(Role::Node)],
+        late in 0_u64..700_000,
+    ) {
+        let (_, profile) = setup::Profile::WORDS[profile];
+        let at = |ms: u64| Now { mono: Duration::from_millis(ms), wall: 1_000 + ms };
+        let mut codes = Setups::default();
+        codes.issue(at(0), "id", "token", profile, Duration::from_secs(9_000));
+        let (first, second) = (DeviceId::new("first"), DeviceId::new("second"));
+        let shown = codes.check(at(late), "token", &first, role, &wanted);
+        let grant = profile.grant();
+        let within = role == Role::Node || grant.scopes.union(&wanted) == grant.scopes;
+        prop_assert_eq!(shown.is_some(), late < 600_000 && grant.roles.contains(&role) && within);
+        prop_assert_eq!(codes.check(at(late), "tokem", &first, role, &wanted), None);
+        if shown.is_some() {
+            codes.redeem(at(late), "id", &first, None);
+            for device in [&first, &second] {
+                prop_assert_eq!(codes.check(at(late), "token", device, role, &wanted), None);
+            }
+        }
     }
 }

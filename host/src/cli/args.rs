@@ -78,6 +78,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Tokens,
     },
+    /// The machines that lend their abilities
+    Nodes(super::nodes::Nodes),
     /// The configuration
     Config {
         #[command(subcommand)]

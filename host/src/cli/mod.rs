@@ -15,6 +15,7 @@ mod error;
 mod exit;
 mod import;
 mod models;
+mod nodes;
 mod pair;
 mod serve;
 mod sessions;
@@ -121,6 +122,7 @@ async fn dispatch<R: Runtime>(
         Command::Devices { command } => devices::run(&runtime, &places, command, output).await,
         Command::Pair(args) => pair::run(&runtime, &places, &args, output).await,
         Command::Tokens { command } => tokens::run(&runtime, &places, command, output).await,
+        Command::Nodes(args) => nodes::run(&runtime, &places, args, output).await,
         Command::Config { command: Config::Validate } => configure::validate(&places, output),
         Command::Completions { shell } => {
             completions(shell, program, output);

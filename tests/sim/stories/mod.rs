@@ -4,6 +4,7 @@ mod connections;
 mod crashes;
 mod effects;
 mod epochs;
+mod nodes;
 mod runs;
 
 use std::time::Duration;

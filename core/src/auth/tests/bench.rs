@@ -80,6 +80,8 @@ pub(super) struct Bench {
     /// Processes that run.
     pub(super) processes: Vec<(ProcessId, ProcessSpec)>,
     serial: u64,
+    /// How many processes there were before this one; each has its own seed.
+    lives: u8,
 }
 
 impl Bench {
@@ -107,6 +109,7 @@ impl Bench {
             answered: BTreeMap::new(),
             processes: Vec::new(),
             serial: 0,
+            lives: 0,
         }
     }
 
@@ -116,7 +119,8 @@ impl Bench {
 
     /// A new process on the same disk.
     pub(super) fn restart(&mut self) {
-        self.machines = Joined::new(self.settings.clone(), Seed::from([6; 32]), self.now);
+        self.lives += 1;
+        self.machines = Joined::new(self.settings.clone(), Seed::from([5 + self.lives; 32]), self.now);
         self.closes.clear();
         self.frames.clear();
         self.start();
@@ -207,6 +211,37 @@ impl Bench {
             self.report(id, Ok(()));
             self.drain();
         }
+    }
+
+    /// Writes the first of what a silent disk has been given.
+    pub(super) fn write_one(&mut self) {
+        if !self.waiting.is_empty() {
+            let transaction = self.waiting.remove(0);
+            let id = self.commit(transaction);
+            self.report(id, Ok(()));
+            self.drain();
+        }
+    }
+
+    /// What a silent disk has been given.
+    pub(super) fn waiting(&self) -> &[Transaction] {
+        &self.waiting
+    }
+
+    /// The process dies, and with it what was not written; another one begins.
+    pub(super) fn crash(&mut self) {
+        self.waiting.clear();
+        self.restart();
+    }
+
+    /// What the gateway has in mind of its devices.
+    pub(super) fn memory(&self) -> String {
+        self.machines.gateway().devices.in_mind()
+    }
+
+    /// Whether a connection is open.
+    pub(super) fn is_open(&self, conn: ConnId) -> bool {
+        !self.closes.contains_key(&conn)
     }
 
     /// The device's row as it is on disk.

@@ -23,6 +23,7 @@ use crate::{Now, Seed};
 enum Cell {
     Anyone,
     Operator,
+    Node,
     Needs(Scope),
     /// No such method: as any unknown one, it asks for admin and then does not exist.
     Unknown,
@@ -106,6 +107,24 @@ const METHOD_CELLS: &[(&str, Cell, Cell)] = &[
     ("tokens.revoke", ADMIN, ADMIN),
     ("tools.catalog", Cell::Unknown, READ),
     ("tools.effective", Cell::Unknown, READ),
+    ("node.list", READ, READ),
+    ("node.describe", READ, READ),
+    ("node.rename", PAIRING, PAIRING),
+    ("node.invoke", WRITE, WRITE),
+    ("node.pair.list", PAIRING, PAIRING),
+    ("node.pair.approve", PAIRING, PAIRING),
+    ("node.pair.reject", PAIRING, PAIRING),
+    ("node.pair.remove", Cell::Unknown, PAIRING),
+    ("node.pair.request", PAIRING, Cell::Unknown),
+    ("node.pair.verify", PAIRING, Cell::Unknown),
+    ("node.pending.enqueue", Cell::Unknown, WRITE),
+    ("node.invoke.result", Cell::Node, Cell::Node),
+    ("node.event", Cell::Node, Cell::Node),
+    ("skills.bins", Cell::Node, Cell::Node),
+    ("node.invoke.progress", Cell::Unknown, Cell::Node),
+    ("node.pending.drain", Cell::Unknown, Cell::Node),
+    ("node.pending.pull", Cell::Unknown, Cell::Node),
+    ("node.pending.ack", Cell::Unknown, Cell::Node),
     // Not ours: what does not exist asks for admin.
     ("connect", Cell::Unknown, Cell::Unknown),
     ("no.such.method", Cell::Unknown, Cell::Unknown),
@@ -136,12 +155,18 @@ fn effect_cells() -> Vec<(Effect, Scope, Scope)> {
         (Effect::ManageDevices, Scope::Pairing, Scope::Pairing),
         (Effect::IssueSetupCode, Scope::Admin, Scope::Admin),
         (Effect::ManageServiceTokens, Scope::Admin, Scope::Admin),
+        (Effect::SeeNodes, Scope::Read, Scope::Read),
+        (Effect::InvokeNode { admin: false }, Scope::Write, Scope::Write),
+        (Effect::InvokeNode { admin: true }, Scope::Admin, Scope::Admin),
+        (Effect::ManageNodes, Scope::Pairing, Scope::Pairing),
+        (Effect::LendCommands { host: false }, Scope::Write, Scope::Write),
+        (Effect::LendCommands { host: true }, Scope::Admin, Scope::Admin),
     ];
-    let mut seen = [false; 19];
+    let mut seen = [false; 23];
     for (effect, ..) in &all {
         seen[place(effect)] = true;
     }
-    assert_eq!(seen, [true; 19], "every effect has a cell");
+    assert_eq!(seen, [true; 23], "every effect has a cell");
     all.into()
 }
 
@@ -167,6 +192,10 @@ fn place(effect: &Effect) -> usize {
         Effect::ManageDevices => 16,
         Effect::IssueSetupCode => 17,
         Effect::ManageServiceTokens => 18,
+        Effect::SeeNodes => 19,
+        Effect::InvokeNode { .. } => 20,
+        Effect::ManageNodes => 21,
+        Effect::LendCommands { .. } => 22,
     }
 }
 
@@ -232,6 +261,8 @@ enum Verdict {
 fn expected(principal: &Principal, cell: Cell) -> Verdict {
     let needed = match cell {
         Cell::Anyone => return Verdict::Passed,
+        Cell::Node if principal.role == Role::Node => return Verdict::Passed,
+        Cell::Node => return Verdict::WrongRole,
         _ if principal.role == Role::Node => return Verdict::WrongRole,
         Cell::Operator => return Verdict::Passed,
         Cell::Needs(scope) => scope,

@@ -8,6 +8,7 @@ mod handshake;
 mod hello;
 mod log;
 mod matrix;
+mod orders;
 mod pairing;
 mod refusals;
 mod service;
