@@ -3,6 +3,7 @@
 mod connections;
 mod crashes;
 mod effects;
+mod pairing;
 mod runs;
 
 use std::time::Duration;
