@@ -69,7 +69,7 @@ impl Gateway {
         for (shelf, records) in shelves {
             match shelf {
                 Shelf::PairRequests | Shelf::SetupCodes => {
-                    self.devices.restore_records(self.now, shelf, records)
+                    self.devices.restore_records(self.now, shelf, records);
                 }
                 Shelf::ServiceTokens => self.tokens.restore(self.now, records),
                 Shelf::NodeSurfaces | Shelf::NodeWork => self.nodes.restore(self.now, shelf, records),
