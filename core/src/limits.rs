@@ -66,6 +66,32 @@ limits! {
         "Beyond it no line names the setting that would let a refused client in.";
     HINT_MS: "hint-rest" = 600_000, "ms", None,
         "How long such a line is not repeated.";
+    APPROVALS_PENDING: "approvals-pending" = 256, "approvals", None,
+        "One more approval that waits for an answer is refused with `UNAVAILABLE`, retryable.";
+    APPROVALS_KEPT: "approvals-kept" = 1_000, "approvals", None,
+        "Beyond it the oldest approval that was decided is forgotten.";
+    APPROVALS_KEPT_BYTES: "approvals-kept-bytes" = 16_777_216, "bytes", None,
+        "The same for how large they are together.";
+    APPROVALS_KEPT_MS: "approvals-kept-time" = 2_592_000_000, "ms", None,
+        "How long an approval that was decided can be read: 30 days.";
+    APPROVAL_BYTES: "approval" = 65_536, "bytes", None,
+        "A larger request for an approval is refused with `INVALID_REQUEST`.";
+    APPROVAL_V3_MS: "approval-time-v3" = 120_000, "ms", None,
+        "Protocol 3: how long an approval waits when its request names no `timeoutMs`; then it is refused.";
+    APPROVAL_V4_MS: "approval-time-v4" = 1_800_000, "ms", None,
+        "Protocol 4: the same.";
+    APPROVAL_LONGEST_MS: "approval-time" = 86_400_000, "ms", None,
+        "The longest `timeoutMs` of an approval; a longer one is cut.";
+    APPROVAL_USE_MS: "approval-use" = 120_000, "ms", None,
+        "How long the command of an approval may be run after the answer, once.";
+    STANDING_GRANTS: "standing-grants" = 500, "grants", None,
+        "One more answer `allow-always` with `grantExpiresInDays` is refused with `INVALID_REQUEST`.";
+    APPROVALS_FILE_BYTES: "approvals-file" = 262_144, "bytes", None,
+        "A larger approvals file is refused with `INVALID_REQUEST`.";
+    AUDIT_FOLD_MS: "audit-fold" = 60_000, "ms", None,
+        "Denials of one caller and method within it become two lines of the book: the first, and their number.";
+    AUDIT_FOLDED: "audit-folded" = 256, "denials", None,
+        "Beyond it denials of further callers and methods are counted together.";
     AUDIT_ROWS: "audit" = 100_000, "lines", None,
         "The oldest lines of the book of deeds beyond it are removed.";
     TICK_MS: "tick" = 30_000, "ms", None,
@@ -110,6 +136,22 @@ limits! {
         "How long a setup code is good at most; whether it was redeemed can be asked for as long again.";
     SERVICE_TOKENS: "service-tokens" = 100, "tokens", None,
         "One more service token is refused until one is revoked or has ended.";
+    NODE_RECORDS: "nodes" = 1_024, "nodes", None,
+        "Nothing is kept of a further node, and it can be asked for nothing.";
+    NODE_INVOKES: "node-invokes-total" = 1_024, "invocations", None,
+        "A further `node.invoke` is refused with `UNAVAILABLE`, retryable.";
+    NODE_INVOKES_EACH: "node-invokes" = 64, "invocations", None,
+        "A further `node.invoke` of the same node is refused with `UNAVAILABLE`, retryable.";
+    NODE_INVOKE_MS: "node-invoke" = 30_000, "ms", None,
+        "How long `node.invoke` waits when it is not told.";
+    NODE_PARAMS_BYTES: "node-params" = 1_048_576, "bytes", None,
+        "Larger parameters of `node.invoke` are refused with `INVALID_REQUEST`.";
+    NODE_EXECS: "node-execs" = 1_024, "programs", None,
+        "Beyond it nothing more is heard of the program on a node that was begun first.";
+    NODE_RUNS: "node-runs" = 4, "runs", None,
+        "What a node says while so many of its runs are open is not answered.";
+    NODE_ACTIONS: "node-actions" = 64, "commands", None,
+        "A further command does not wait for the node; its caller is refused.";
     HISTORY_MESSAGES: "history-messages" = 1_000, "messages", None,
         "The most that `chat.history` returns; 200 when not asked for a number.";
     HISTORY_BYTES: "history-bytes" = 6_291_456, "bytes", None,
@@ -207,6 +249,10 @@ limits! {
         "A larger request head is answered with 431 and closed.";
     HTTP_HEADER_MS: "http-header-time" = 60_000, "ms", None,
         "A request head that takes longer closes the connection.";
+    TLS_HANDSHAKE_MS: "tls-handshake" = 10_000, "ms", None,
+        "A TLS handshake that takes longer closes the connection.";
+    TLS_HANDSHAKES_PER_IP: "tls-handshakes-per-ip" = 256, "connections", None,
+        "One more unfinished TLS handshake of one address is dropped.";
     HTTP_BODY_MS: "http-body-time" = 30_000, "ms", None,
         "A request body of which nothing comes for so long is answered with 408 and closed.";
     HTTP_BODIES_BYTES: "http-bodies" = 134_217_728, "bytes", None,

@@ -37,6 +37,9 @@ pub struct ConnectParams {
     /// Permissions that a node holds.
     #[serde(default)]
     pub permissions: BTreeMap<String, bool>,
+    /// Where a node's system looks for programs.
+    #[serde(default)]
+    pub path_env: Option<String>,
     /// `operator` when absent.
     #[serde(default)]
     pub role: Option<Text>,

@@ -5,6 +5,7 @@
 //! dialect's schema on the way (`support::frames`).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod approvals;
 mod chat;
 mod cli_chat;
 mod cli_models;
@@ -16,6 +17,7 @@ mod http;
 mod import;
 mod life;
 mod limits;
+mod nodes;
 mod pairing;
 mod provider;
 mod providers;
@@ -24,4 +26,5 @@ mod secrets;
 mod sessions;
 mod start;
 mod talk;
+mod tls;
 mod typed;

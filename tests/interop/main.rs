@@ -9,6 +9,7 @@ mod llama;
 mod mcp;
 mod openclaw;
 mod openclaw_node;
+mod openclaw_node_host;
 mod proxies;
 mod sdk;
 

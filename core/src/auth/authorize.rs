@@ -78,10 +78,36 @@ pub enum Effect {
     SeeConfig,
     /// See which tools there are.
     SeeTools,
+    /// Ask for an approval.
+    RequestApproval,
+    /// See approvals and what became of them.
+    SeeApprovals,
+    /// Answer an approval, or end a standing one.
+    DecideApproval,
+    /// See the standing policy for commands.
+    SeeApprovalPolicy,
+    /// Change it.
+    ChangeApprovalPolicy,
+    /// Read the book of deeds.
+    ReadAudit,
     /// Fetch from the public web.
     FetchPublicUrl,
     /// Operate the gateway by its tools: its state, its jobs, its nodes.
     OperateGateway,
+    /// See the nodes.
+    SeeNodes,
+    /// Ask a node to do something.
+    InvokeNode {
+        /// With rights that an operator's usual ones do not reach (spec 01 §6.5).
+        admin: bool,
+    },
+    /// See, name, approve, reject and remove nodes.
+    ManageNodes,
+    /// Approve commands of a node, on top of [`Self::ManageNodes`].
+    LendCommands {
+        /// Some of them act with the rights of the node's user.
+        host: bool,
+    },
 }
 
 impl Effect {
@@ -107,11 +133,21 @@ impl Effect {
             (Self::ReadSessions | Self::SeeTools, _) => Scope::Read,
             (Self::FetchPublicUrl, _) => Scope::Write,
             (Self::OperateGateway, _) => Scope::Admin,
+            (Self::RequestApproval | Self::SeeApprovals | Self::DecideApproval, _) => Scope::Approvals,
+            (Self::SeeApprovalPolicy | Self::ChangeApprovalPolicy | Self::ReadAudit, _) => Scope::Admin,
             (Self::PostSystemEvent, _) => Scope::Admin,
             (Self::SwitchTalkMode, Protocol::V3) => Scope::Write,
             (Self::SwitchTalkMode, Protocol::V4) => Scope::Talk,
-            (Self::SeeDevices | Self::ManageDevices, _) => Scope::Pairing,
+            (Self::SeeDevices | Self::ManageDevices | Self::ManageNodes, _) => Scope::Pairing,
             (Self::IssueSetupCode | Self::ManageServiceTokens, _) => Scope::Admin,
+            (Self::SeeNodes, _) => Scope::Read,
+            (Self::InvokeNode { admin } | Self::LendCommands { host: admin }, _) => {
+                if *admin {
+                    Scope::Admin
+                } else {
+                    Scope::Write
+                }
+            }
             (Self::SeeConfig, Protocol::V3) => Scope::Admin,
             (Self::SeeConfig, Protocol::V4) => Scope::Read,
         }

@@ -20,6 +20,7 @@ use crate::audit::Verdict;
 use crate::devices::{Asked, Claim, PairingReason, Shown, hash};
 use crate::gateway::Gateway;
 use crate::ids::DeviceId;
+use crate::ingress::Kind;
 use crate::messages::{Accept, ConnLimits, Connect, Down};
 use crate::store::{Op, Shelf, StoreError};
 
@@ -204,11 +205,11 @@ impl Gateway {
         let bare_node = reason == PairingReason::NotPaired
             && request.role == Role::Node
             && peer.origin.is_none()
+            && (peer.kind == Kind::DirectRemote
+                || (peer.kind == Kind::TrustedProxy && !peer.socket.is_loopback()))
             && !request.kind.is_browser();
-        let trusted = || {
-            settings.auto_approve_networks.iter().any(|network| network.contains(&peer.addr.to_canonical()))
-        };
-        (bare_node && !peer.socket.is_loopback() && trusted()).then_some(ApprovedVia::TrustedCidr)
+        let trusted = || settings.auto_approve_networks.iter().any(|network| network.contains(&peer.addr));
+        (bare_node && !peer.addr.is_loopback() && trusted()).then_some(ApprovedVia::TrustedCidr)
     }
 
     fn ask_for_approval(&mut self, request: &ConnectRequest, claim: &Claim, reason: PairingReason) -> Asking {
@@ -348,7 +349,7 @@ impl Gateway {
         );
         self.presence.connected(self.now, conn, &principal);
         self.conns.insert(conn, Arc::clone(&principal));
-        let limits = self.limits_of(entry.dialect, principal.protocol);
+        let limits = self.limits_of(entry.dialect, &principal);
         let auth = super::hello::granted(
             entry.dialect,
             &principal,
@@ -358,7 +359,12 @@ impl Gateway {
         );
         let hello = self.hello(&principal, auth, limits);
         let ticket = connect.ticket.clone();
+        let entered = Arc::clone(&principal);
         self.tell(Down::Accept(Box::new(Accept { ticket, hello, principal, limits })));
+        self.show_waiting_approvals(conn, &entered);
+        if entered.role == Role::Node {
+            self.node_entered(conn, &entered);
+        }
         if self.handshake.may_refresh(self.now) {
             self.refresh_health();
         }
@@ -375,11 +381,16 @@ impl Gateway {
         }
     }
 
-    /// The limits of a connection; hello states them and the switchboard enforces them (D3).
-    fn limits_of(&self, dialect: Dialect, protocol: Protocol) -> ConnLimits {
-        match (dialect, protocol) {
-            (Dialect::Native, Protocol::V4) => self.settings.limits.v4,
-            (Dialect::Native, Protocol::V3) | (Dialect::Plain, _) => self.settings.limits.v3,
+    /// The limits of a connection; hello states them and the switchboard enforces them (D3). A node's pictures
+    /// are as large on the old protocol as on the new one (spec 03 §2.7).
+    fn limits_of(&self, dialect: Dialect, principal: &Principal) -> ConnLimits {
+        let limits = &self.settings.limits;
+        match (dialect, principal.protocol) {
+            (Dialect::Native, Protocol::V4) => limits.v4,
+            (Dialect::Native, Protocol::V3) | (Dialect::Plain, _) if principal.role == Role::Node => {
+                ConnLimits { max_payload: limits.v4.max_payload.max(limits.v3.max_payload), ..limits.v3 }
+            }
+            (Dialect::Native, Protocol::V3) | (Dialect::Plain, _) => limits.v3,
         }
     }
 }

@@ -287,11 +287,22 @@ fn declared(params: &ConnectParams, dialect: Dialect) -> Client {
         instance_id: text(&client.instance_id),
         caps: params.caps.iter().take(64).map(|cap| printable(cap.as_str())).collect(),
         time_zone: client.time_zone.as_deref().map(printable).filter(|zone| !zone.is_empty()),
+        commands: params.commands.iter().take(256).map(|command| printable(command.as_str())).collect(),
+        permissions: params
+            .permissions
+            .iter()
+            .take(64)
+            .map(|(name, held)| (printable(name), *held))
+            .collect(),
+        path_env: params.path_env.as_deref().map(|path| shown(path, 4_096)).filter(|path| !path.is_empty()),
     }
 }
 
 /// A declared word as it may be shown and logged: without control characters, and of bounded length.
 fn printable(text: &str) -> String {
-    const MOST: usize = 256;
-    text.chars().filter(|c| !c.is_control()).take(MOST).collect()
+    shown(text, 256)
+}
+
+fn shown(text: &str, most: usize) -> String {
+    text.chars().filter(|c| !c.is_control()).take(most).collect()
 }

@@ -13,6 +13,7 @@ use super::tree::Node;
 use crate::ids::AgentId;
 use crate::ingress::network;
 use crate::limits::length;
+use crate::nodes::NodeSettings;
 use crate::providers::known;
 use crate::sessions::keys::normalise_agent;
 use crate::settings::{
@@ -60,6 +61,19 @@ pub(super) fn auth(root: &Node, mode: AuthMode) -> AuthSettings {
             .filter_map(network)
             .collect(),
         ..plain
+    }
+}
+
+/// What nodes may be asked for, under the older names and the newer ones.
+pub(super) fn nodes(root: &Node) -> NodeSettings {
+    let lists = |old: &str, new: &str| {
+        let named = |name: &str| format!("gateway.nodes.{name}");
+        let both = texts(root, &named(old)).chain(texts(root, &named(new)));
+        both.map(|command| command.trim().to_owned()).filter(|command| !command.is_empty()).collect()
+    };
+    NodeSettings {
+        allow: lists("allowCommands", "commands.allow"),
+        deny: lists("denyCommands", "commands.deny"),
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod decide;
 mod methods;
+mod nodes;
 mod pairing;
 mod pending;
 mod record;
@@ -38,7 +39,7 @@ pub(crate) use pairing::{Claim, Grant, PairingReason};
 pub(crate) use pending::Asked;
 use pending::Pending;
 use record::Paired;
-pub(crate) use record::{Held, TokenFault, hash};
+pub(crate) use record::{Held, Paired as PairedDevice, TokenFault, hash};
 pub(crate) use secrets::{revoke, rotate};
 use setup::Setups;
 pub(crate) use setup::Shown;

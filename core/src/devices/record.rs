@@ -18,7 +18,7 @@ pub(crate) struct Paired {
     pub(crate) public_key: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) display_name: Option<String>,
-    /// What people call it.
+    /// What an operator calls it; goes before the name that it gives itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) operator_label: Option<String>,
     /// Pinned at approval, normalised as in the signature payload (spec 01 §4.2).

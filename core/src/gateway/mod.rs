@@ -348,9 +348,9 @@ impl Gateway {
             Input::Loaded { id, result } => self.loaded(id, result),
             Input::Access(auth) => self.access_changed(*auth),
             Input::Listening(listening) => {
-                self.addresses.clone_from(&listening.addrs);
                 self.own_addrs = listening.addrs.iter().map(|addr| addr.ip().to_canonical()).collect();
                 self.own_addrs.retain(|addr| !addr.is_loopback() && !addr.is_unspecified());
+                self.addresses.clone_from(&listening.addrs);
                 self.listening(listening);
             }
             Input::Stop { reason, restart_expected } => self.stop(&reason, restart_expected),
@@ -382,6 +382,7 @@ impl Gateway {
         let domains = [
             domains,
             self.approvals.next_deadline(),
+            self.audit.next_deadline(),
             self.devices.next_deadline(),
             self.nodes.next_deadline(),
             self.tailscale.next_deadline(),

@@ -118,6 +118,7 @@ impl Switchboard {
     /// written once for each dialect and protocol; each connection adds its number.
     fn publish(&mut self, publish: &Arc<Publish>) {
         let mut heads = Heads::new(publish);
+        self.copy_to_nodes(publish, &mut heads);
         let hearers: Vec<ConnId> = self
             .conns
             .iter()
@@ -126,6 +127,27 @@ impl Switchboard {
             .collect();
         for id in hearers {
             self.deliver(id, publish, &mut heads);
+        }
+    }
+
+    /// Nodes hear of the sessions that they subscribed to, and of no others. Their copies carry no number: it is
+    /// that of broadcasts, in which clients look for gaps (spec 03 §2.8).
+    fn copy_to_nodes(&mut self, publish: &Publish, heads: &mut Heads<'_>) {
+        let nodes = self
+            .conns
+            .iter()
+            .filter(|(_, conn)| matches!(&conn.stage, Stage::Live(live) if live.subscribes_to(publish)));
+        for id in nodes.map(|(id, _)| *id).collect::<Vec<_>>() {
+            let Some(conn) = self.conns.get(&id) else { continue };
+            let Stage::Live(live) = &conn.stage else { continue };
+            let Some(head) = heads.of(live.protocol(), live.dialect) else { continue };
+            let respelled = live.respell(head, publish);
+            let frame = dialect::event_frame(respelled.as_deref().unwrap_or(head), None, None);
+            if conn.outbox.fits(frame.len(), live.limits.max_buffered) {
+                self.send(id, frame, Kind::Event);
+            } else if !publish.droppable {
+                self.close(id, CloseCode::Policy, "slow consumer");
+            }
         }
     }
 
@@ -202,6 +224,16 @@ impl Live {
             Guard::Scope(scope) => self.principal.holds(scope),
         };
         allowed && self.is_among(&publish.to)
+    }
+
+    /// Whether this is a node that has subscribed to the session of the event.
+    fn subscribes_to(&self, publish: &Publish) -> bool {
+        let of_session = matches!(publish.event, EventName::Chat | EventName::Agent);
+        let (Audience::Session(key) | Audience::RunTools(key)) = &publish.to else { return false };
+        self.is_node()
+            && of_session
+            && self.watched.contains(key)
+            && publish.payload(self.protocol()).is_some()
     }
 
     /// Whether a narrowed event is for this connection.

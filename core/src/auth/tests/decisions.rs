@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::bench::{Bench, Client, Device, Disk, LOOPBACK, REMOTE, peer};
 use crate::auth::Secret;
 use crate::ids::ConnId;
+use crate::ingress::network;
 use crate::settings::{AuthMode, Settings};
 use crate::store::Shelf;
 
@@ -317,7 +318,7 @@ fn a_connected_device_asks_for_more_and_gets_a_token_for_it() {
 #[test]
 fn a_new_node_of_a_trusted_network_does_not_wait() {
     let mut trusting = settings();
-    trusting.auth.auto_approve_networks = vec![crate::ingress::network("10.0.0.0/24").unwrap()];
+    trusting.auth.auto_approve_networks = vec![network("10.0.0.0/24").unwrap()];
     let mut bench = Bench::new(trusting);
     let node = |n: u8| {
         Client::v4().token(SECRET).device(&Device::new(n)).with("role", "node").named("node-host", "node")

@@ -23,6 +23,7 @@ use crate::{Now, Seed};
 enum Cell {
     Anyone,
     Operator,
+    Node,
     Needs(Scope),
     /// No such method: as any unknown one, it asks for admin and then does not exist.
     Unknown,
@@ -32,6 +33,7 @@ const READ: Cell = Cell::Needs(Scope::Read);
 const WRITE: Cell = Cell::Needs(Scope::Write);
 const ADMIN: Cell = Cell::Needs(Scope::Admin);
 const PAIRING: Cell = Cell::Needs(Scope::Pairing);
+const APPROVALS: Cell = Cell::Needs(Scope::Approvals);
 const TALK: Cell = Cell::Needs(Scope::Talk);
 
 /// Method, protocol 3 (§6.3), protocol 4 (§6.4, §6.5).
@@ -104,8 +106,43 @@ const METHOD_CELLS: &[(&str, Cell, Cell)] = &[
     ("tokens.create", ADMIN, ADMIN),
     ("tokens.list", ADMIN, ADMIN),
     ("tokens.revoke", ADMIN, ADMIN),
+    ("exec.approval.request", APPROVALS, APPROVALS),
+    ("exec.approval.resolve", APPROVALS, APPROVALS),
+    ("exec.approval.waitDecision", Cell::Unknown, APPROVALS),
+    ("exec.approval.get", Cell::Unknown, APPROVALS),
+    ("exec.approval.list", Cell::Unknown, APPROVALS),
+    ("exec.approval.grants.list", Cell::Unknown, APPROVALS),
+    ("exec.approval.grants.revoke", Cell::Unknown, APPROVALS),
+    ("approval.get", Cell::Unknown, APPROVALS),
+    ("approval.resolve", Cell::Unknown, APPROVALS),
+    ("approval.history", Cell::Unknown, APPROVALS),
+    ("plugin.approval.request", Cell::Unknown, APPROVALS),
+    ("plugin.approval.waitDecision", Cell::Unknown, APPROVALS),
+    ("plugin.approval.list", Cell::Unknown, APPROVALS),
+    ("plugin.approval.resolve", Cell::Unknown, APPROVALS),
+    ("exec.approvals.get", ADMIN, ADMIN),
+    ("exec.approvals.set", ADMIN, ADMIN),
+    ("audit.list", ADMIN, ADMIN),
     ("tools.catalog", Cell::Unknown, READ),
     ("tools.effective", Cell::Unknown, READ),
+    ("node.list", READ, READ),
+    ("node.describe", READ, READ),
+    ("node.rename", PAIRING, PAIRING),
+    ("node.invoke", WRITE, WRITE),
+    ("node.pair.list", PAIRING, PAIRING),
+    ("node.pair.approve", PAIRING, PAIRING),
+    ("node.pair.reject", PAIRING, PAIRING),
+    ("node.pair.remove", Cell::Unknown, PAIRING),
+    ("node.pair.request", PAIRING, Cell::Unknown),
+    ("node.pair.verify", PAIRING, Cell::Unknown),
+    ("node.pending.enqueue", Cell::Unknown, WRITE),
+    ("node.invoke.result", Cell::Node, Cell::Node),
+    ("node.event", Cell::Node, Cell::Node),
+    ("skills.bins", Cell::Node, Cell::Node),
+    ("node.invoke.progress", Cell::Unknown, Cell::Node),
+    ("node.pending.drain", Cell::Unknown, Cell::Node),
+    ("node.pending.pull", Cell::Unknown, Cell::Node),
+    ("node.pending.ack", Cell::Unknown, Cell::Node),
     // Not ours: what does not exist asks for admin.
     ("connect", Cell::Unknown, Cell::Unknown),
     ("no.such.method", Cell::Unknown, Cell::Unknown),
@@ -136,12 +173,24 @@ fn effect_cells() -> Vec<(Effect, Scope, Scope)> {
         (Effect::ManageDevices, Scope::Pairing, Scope::Pairing),
         (Effect::IssueSetupCode, Scope::Admin, Scope::Admin),
         (Effect::ManageServiceTokens, Scope::Admin, Scope::Admin),
+        (Effect::SeeNodes, Scope::Read, Scope::Read),
+        (Effect::InvokeNode { admin: false }, Scope::Write, Scope::Write),
+        (Effect::InvokeNode { admin: true }, Scope::Admin, Scope::Admin),
+        (Effect::ManageNodes, Scope::Pairing, Scope::Pairing),
+        (Effect::LendCommands { host: false }, Scope::Write, Scope::Write),
+        (Effect::LendCommands { host: true }, Scope::Admin, Scope::Admin),
+        (Effect::RequestApproval, Scope::Approvals, Scope::Approvals),
+        (Effect::SeeApprovals, Scope::Approvals, Scope::Approvals),
+        (Effect::DecideApproval, Scope::Approvals, Scope::Approvals),
+        (Effect::SeeApprovalPolicy, Scope::Admin, Scope::Admin),
+        (Effect::ChangeApprovalPolicy, Scope::Admin, Scope::Admin),
+        (Effect::ReadAudit, Scope::Admin, Scope::Admin),
     ];
-    let mut seen = [false; 19];
+    let mut seen = [false; 29];
     for (effect, ..) in &all {
         seen[place(effect)] = true;
     }
-    assert_eq!(seen, [true; 19], "every effect has a cell");
+    assert_eq!(seen, [true; 29], "every effect has a cell");
     all.into()
 }
 
@@ -167,6 +216,16 @@ fn place(effect: &Effect) -> usize {
         Effect::ManageDevices => 16,
         Effect::IssueSetupCode => 17,
         Effect::ManageServiceTokens => 18,
+        Effect::SeeNodes => 19,
+        Effect::InvokeNode { .. } => 20,
+        Effect::ManageNodes => 21,
+        Effect::LendCommands { .. } => 22,
+        Effect::RequestApproval => 23,
+        Effect::SeeApprovals => 24,
+        Effect::DecideApproval => 25,
+        Effect::SeeApprovalPolicy => 26,
+        Effect::ChangeApprovalPolicy => 27,
+        Effect::ReadAudit => 28,
     }
 }
 
@@ -232,6 +291,8 @@ enum Verdict {
 fn expected(principal: &Principal, cell: Cell) -> Verdict {
     let needed = match cell {
         Cell::Anyone => return Verdict::Passed,
+        Cell::Node if principal.role == Role::Node => return Verdict::Passed,
+        Cell::Node => return Verdict::WrongRole,
         _ if principal.role == Role::Node => return Verdict::WrongRole,
         Cell::Operator => return Verdict::Passed,
         Cell::Needs(scope) => scope,
