@@ -271,7 +271,7 @@ impl Gateway {
         ops.extend(self.devices.setups.litter());
         for id in expired {
             tracing::info!(target: "gateway", request = %id, "a pairing request has ended undecided");
-            self.settle_upgrade(&id, upgrade::Verdict::Expired);
+            self.settle_upgrade(&id, &upgrade::Verdict::Expired);
         }
         if !ops.is_empty() {
             self.store(ops, |_, _| {});

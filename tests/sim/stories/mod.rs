@@ -5,6 +5,7 @@ mod crashes;
 mod effects;
 mod epochs;
 mod nodes;
+mod pairing;
 mod runs;
 
 use std::time::Duration;
