@@ -44,6 +44,7 @@ pub mod gateway;
 pub mod guard;
 pub mod http;
 mod ids;
+pub mod ingress;
 mod joined;
 pub mod limits;
 pub mod mcp;

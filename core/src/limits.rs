@@ -56,6 +56,16 @@ limits! {
         "A request whose answer waits longer for the store is refused with `UNAVAILABLE`, retryable; `agent` and `agent.wait` have their own.";
     UNAUTHORIZED_ROLE_RUN: "wrong-role-run" = 10, "answers", None,
         "One more consecutive `unauthorized role` answer closes the connection with 1008.";
+    DENIED_REQUESTS: "denied-requests" = 300, "answers", None,
+        "One more request or frame that is refused as invalid or not permitted within `denied-window` closes the connection with 1008.";
+    DENIED_WINDOW_MS: "denied-window" = 10_000, "ms", None,
+        "The window in which refused requests of a connection are counted.";
+    PROXY_HOPS: "proxy-hops" = 64, "addresses", None,
+        "A longer X-Forwarded-For of which all addresses so far are proxies names nobody: HTTP 403.";
+    HINTS: "hints" = 64, "lines", None,
+        "Beyond it no line names the setting that would let a refused client in.";
+    HINT_MS: "hint-rest" = 600_000, "ms", None,
+        "How long such a line is not repeated.";
     AUDIT_ROWS: "audit" = 100_000, "lines", None,
         "The oldest lines of the book of deeds beyond it are removed.";
     TICK_MS: "tick" = 30_000, "ms", None,

@@ -8,8 +8,9 @@ use std::time::Duration;
 use telson_proto::{Json, Scopes};
 
 use crate::api::ApiSettings;
-use crate::auth::Secret;
+use crate::auth::{Secret, TrustedProxySettings};
 use crate::ids::AgentId;
+use crate::ingress::IngressSettings;
 use crate::limits;
 use crate::mcp::settings::McpServerSettings;
 use crate::messages::ConnLimits;
@@ -92,6 +93,10 @@ pub struct AuthSettings {
     pub lockout: Duration,
     /// Whether loopback addresses are slowed down instead of locked out.
     pub exempt_loopback: bool,
+    /// Whose word about clients counts, and by which names the gateway is known.
+    pub ingress: IngressSettings,
+    /// Users for whom a proxy vouches; counts in [`AuthMode::TrustedProxy`].
+    pub trusted_proxy: TrustedProxySettings,
     /// `gateway.controlUi.allowedOrigins`, lower case.
     pub allowed_origins: Vec<String>,
     /// `gateway.controlUi.allowInsecureAuth`, for v3 connections only.
@@ -111,6 +116,11 @@ pub enum AuthMode {
     Token(Secret),
     /// The shared password.
     Password(Secret),
+    /// A trusted proxy's word.
+    TrustedProxy {
+        /// What clients on this host may show instead.
+        password: Option<Secret>,
+    },
 }
 
 impl AuthMode {
@@ -120,6 +130,7 @@ impl AuthMode {
             Self::None => "none",
             Self::Token(_) => "token",
             Self::Password(_) => "password",
+            Self::TrustedProxy { .. } => "trusted-proxy",
         }
     }
 }
@@ -386,6 +397,8 @@ impl AuthSettings {
             window: limits::millis(limits::AUTH_WINDOW_MS),
             lockout: limits::millis(limits::AUTH_LOCKOUT_MS),
             exempt_loopback: true,
+            ingress: IngressSettings::default(),
+            trusted_proxy: TrustedProxySettings::default(),
             allowed_origins: Vec::new(),
             allow_insecure_auth: false,
             disable_device_auth: false,

@@ -139,7 +139,7 @@ fuzz_target!(|case: Case| {
 fn ask(world: &mut World, serving: bool, asked: Asked) {
     let addr = if asked.loopback { [127, 0, 0, 1] } else { [192, 0, 2, 7] };
     let mut peer = Peer::at(IpAddr::from(addr));
-    (peer.host, peer.origin, peer.forwarded) = (asked.host, asked.origin, asked.forwarded);
+    (peer.host, peer.origin) = (asked.host, asked.origin);
     let request = HttpRequest {
         peer,
         method: asked.method.text(&METHODS),

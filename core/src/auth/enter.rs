@@ -223,7 +223,7 @@ fn entry(
         scopes,
         method: verified.method,
         credential: verified.credential(epochs),
-        user: None,
+        user: verified.vouched.as_ref().map(|vouched| vouched.user.clone()),
         device: verified.device.as_ref().map(|device| device.id.clone()),
         protocol: request.protocol,
         addr: connect.peer.addr,

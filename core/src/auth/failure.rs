@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use telson_proto::{CloseCode, ErrorCode, ErrorShape, Protocol};
 
 use super::request::ConnectRequest;
+use super::vouched::VoucherFault;
 use crate::devices::PairingReason;
 
 /// The answer to a connect that fails, and the close that follows it.
@@ -154,6 +155,8 @@ pub(super) enum AuthFailure {
     BootstrapTokenInvalid,
     DeviceTokenMismatch,
     ScopeMismatch,
+    /// No trusted proxy says who it is.
+    NotVouched(VoucherFault),
     /// Too many wrong ones; worth trying again after this.
     RateLimited(Duration),
 }
@@ -173,6 +176,7 @@ impl AuthFailure {
             Self::BootstrapTokenInvalid => "bootstrap_token_invalid",
             Self::DeviceTokenMismatch => "device_token_mismatch",
             Self::ScopeMismatch => "scope_mismatch",
+            Self::NotVouched(fault) => fault.as_str(),
             Self::RateLimited(_) => "rate_limited",
         }
     }
@@ -186,12 +190,14 @@ impl AuthFailure {
             Self::BootstrapTokenInvalid => "AUTH_BOOTSTRAP_TOKEN_INVALID",
             Self::DeviceTokenMismatch => "AUTH_DEVICE_TOKEN_MISMATCH",
             Self::ScopeMismatch => "AUTH_SCOPE_MISMATCH",
+            Self::NotVouched(fault) => fault.code(),
             Self::RateLimited(_) => "AUTH_RATE_LIMITED",
         }
     }
 
     fn message(self, request: &ConnectRequest, local: bool) -> String {
         let (what, hint) = match self {
+            Self::NotVouched(_) => return "unauthorized".to_owned(),
             Self::TokenMissing => ("gateway token missing", token_hint(request, local, true)),
             Self::TokenMismatch => ("gateway token mismatch", token_hint(request, local, false)),
             Self::PasswordMissing => ("gateway password missing", password_hint(request, local)),
@@ -214,7 +220,9 @@ impl AuthFailure {
                 "update_auth_credentials"
             }
             Self::RateLimited(_) => "wait_then_retry",
-            Self::BootstrapTokenInvalid | Self::ScopeMismatch => "review_auth_configuration",
+            Self::BootstrapTokenInvalid | Self::ScopeMismatch | Self::NotVouched(_) => {
+                "review_auth_configuration"
+            }
         }
     }
 

@@ -16,6 +16,7 @@ use super::principal::{AuthMethod, Credential};
 use super::proof::{self, Challenge, ProvenDevice};
 use super::request::ConnectRequest;
 use super::shared::{self, Reading};
+use super::vouched::Vouched;
 use crate::devices::Held;
 use crate::gateway::Gateway;
 use crate::messages::Connect;
@@ -30,6 +31,8 @@ pub(super) struct Verified {
     pub(super) token: Option<ShownToken>,
     /// Without a device: what it gets of what it asks for.
     pub(super) allowance: Allowance,
+    /// The user for whom somebody vouches, and what it may do at most.
+    pub(super) vouched: Option<Vouched>,
 }
 
 /// A good device token and what it allows.
@@ -48,13 +51,16 @@ impl Verified {
     /// Whether the connection showed the gateway's own secret, or the gateway asks for none. Only then may an
     /// approval on this host give a device more than it had (spec 01 §5.2, 08 S-07).
     pub(super) fn has_secret(&self) -> bool {
-        self.method != AuthMethod::DeviceToken
+        !matches!(self.method, AuthMethod::DeviceToken | AuthMethod::TrustedProxy)
     }
 
     /// What admits the connection.
     pub(super) fn credential(&self, epochs: Epochs) -> Credential {
         match (self.method, &self.token) {
             (AuthMethod::None, _) => Credential::Nothing,
+            (AuthMethod::TrustedProxy | AuthMethod::Tailscale, _) => {
+                Credential::Vouched { epoch: epochs.vouching }
+            }
             (AuthMethod::DeviceToken, Some(token)) => {
                 Credential::DeviceToken { hash: token.held.hash.clone() }
             }
@@ -64,6 +70,9 @@ impl Verified {
 
     /// The scopes that the credential gives of those asked for.
     pub(super) fn scopes(&self, request: &ConnectRequest) -> Scopes {
+        if let Some(vouched) = &self.vouched {
+            return request.wanted.by_token(&vouched.ceiling, request.protocol);
+        }
         match (&self.token, self.has_secret()) {
             (Some(token), false) => request.wanted.by_token(&token.held.scopes, request.protocol),
             _ => request.wanted.by_secret(),
@@ -133,6 +142,16 @@ impl Gateway {
         let reading = reading(request);
         let mode = &self.settings.auth.mode;
         let shown = shared::shown(mode, &request.credentials, reading);
+        if self.vouches() {
+            match self.vouch(&connect.peer) {
+                Ok(_) => return Ok(AuthMethod::TrustedProxy),
+                // The password is for clients on this host.
+                Err(fault) if shown.is_none() || !connect.peer.is_direct_local() => {
+                    return Err(AuthFailure::NotVouched(fault));
+                }
+                Err(_) => {}
+            }
+        }
         if shown.is_some() {
             let source = Source::of(&connect.peer);
             self.handshake
@@ -159,7 +178,8 @@ impl Gateway {
         };
         let allowance = allowance.map_err(refused)?;
         let method = shared.map_err(|failure| refused(deviceless::Lack::Credential(failure)))?;
-        Ok(Verified { method, device: None, token: None, allowance })
+        let vouched = self.vouched_for(connect, method);
+        Ok(Verified { method, device: None, token: None, allowance, vouched })
     }
 
     fn with_device(
@@ -173,8 +193,8 @@ impl Gateway {
             Ok(method) => {
                 self.count_secret(connect, shared);
                 let token = self.token_beside_secret(request, &device);
-                let device = Some(device);
-                return Ok(Verified { method, device, token, allowance: Allowance::Scopes });
+                let (device, vouched) = (Some(device), self.vouched_for(connect, method));
+                return Ok(Verified { method, device, token, allowance: Allowance::Scopes, vouched });
             }
             Err(failure) => failure,
         };
@@ -184,7 +204,7 @@ impl Gateway {
                     self.count_secret(connect, shared);
                 }
                 let (method, device, token) = (AuthMethod::DeviceToken, Some(device), Some(token));
-                Ok(Verified { method, device, token, allowance: Allowance::Scopes })
+                Ok(Verified { method, device, token, allowance: Allowance::Scopes, vouched: None })
             }
             Err(fallback) => {
                 let delay = match fallback.is_own_token {
@@ -210,6 +230,11 @@ impl Gateway {
             }
             _ => Duration::ZERO,
         }
+    }
+
+    /// The user of a connection that a proxy's word let in.
+    fn vouched_for(&self, connect: &Connect, method: AuthMethod) -> Option<Vouched> {
+        (method == AuthMethod::TrustedProxy).then(|| self.vouch(&connect.peer).ok()).flatten()
     }
 
     /// The device's own token, shown beside the secret. It proves nothing more, but the client has it already

@@ -8,6 +8,7 @@ use super::check::Check;
 use super::failure::Failure;
 use super::issue::Issue;
 use super::policies::queues;
+use super::proxies;
 use super::tree::Node;
 use crate::ids::AgentId;
 use crate::limits::length;
@@ -48,7 +49,9 @@ pub(super) fn auth(root: &Node, mode: AuthMode) -> AuthSettings {
         window: rate("windowMs").map_or(plain.window, Duration::from_millis),
         lockout: rate("lockoutMs").map_or(plain.lockout, Duration::from_millis),
         exempt_loopback: flag(root, "gateway.auth.rateLimit.exemptLoopback").unwrap_or(plain.exempt_loopback),
-        allowed_origins: texts(root, "gateway.controlUi.allowedOrigins").map(str::to_lowercase).collect(),
+        allowed_origins: texts(root, "gateway.controlUi.allowedOrigins").map(proxies::origin).collect(),
+        ingress: proxies::ingress(root),
+        trusted_proxy: proxies::trusted_proxy(root),
         allow_insecure_auth: ui("allowInsecureAuth").unwrap_or(plain.allow_insecure_auth),
         disable_device_auth: ui("dangerouslyDisableDeviceAuth").unwrap_or(plain.disable_device_auth),
         auto_approve_local: flag(root, "gateway.nodes.pairing.autoApproveLocal")

@@ -52,10 +52,8 @@ pub(super) const FOREIGN: &[&str] = &[
     "tools.web.fetch.firecrawl",
     "tools.web.fetch.readability",
     // gateway
-    "gateway.allowRealIpFallback",
     "gateway.auth.allowTailscale",
-    "gateway.auth.identityScopes",
-    "gateway.auth.trustedProxy",
+    "gateway.auth.trustedProxy.deviceAutoApprove",
     "gateway.bindIpv6",
     "gateway.cliAgents",
     "gateway.controlUi.allowExternalEmbedUrls",
@@ -70,7 +68,6 @@ pub(super) const FOREIGN: &[&str] = &[
     "gateway.controlUi.github",
     "gateway.controlUi.root",
     "gateway.http.endpoints.responses.files.pdf",
-    "gateway.http.securityHeaders",
     "gateway.nodes.allowSkills",
     "gateway.nodes.browser",
     "gateway.nodes.pairing.autoApproveCidrs",
@@ -84,7 +81,6 @@ pub(super) const FOREIGN: &[&str] = &[
     "gateway.tailscale",
     "gateway.terminal",
     "gateway.tls",
-    "gateway.trustedProxies",
     // messages
     "messages.ackReaction",
     "messages.ackReactionScope",

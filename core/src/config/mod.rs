@@ -29,6 +29,7 @@ mod logging;
 mod models;
 mod nearest;
 mod policies;
+mod proxies;
 mod secrets;
 mod tools;
 mod tree;
@@ -106,6 +107,7 @@ impl Loaded {
             Access::Token(secret) => AuthMode::Token(secret.clone()),
             Access::Password(secret) => AuthMode::Password(secret.clone()),
             Access::MadeToken => AuthMode::Token(made_token?),
+            Access::TrustedProxy(password) => AuthMode::TrustedProxy { password: password.clone() },
         };
         let mut settings = self.draft.clone();
         settings.auth = AuthSettings { mode, ..settings.auth };
@@ -116,16 +118,19 @@ impl Loaded {
     /// Every secret that the configuration holds, so that the logs can mask it.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
         let own = match &self.access {
-            Access::Token(secret) | Access::Password(secret) => Some(secret.expose()),
-            Access::Open | Access::MadeToken => None,
+            Access::Token(secret) | Access::Password(secret) | Access::TrustedProxy(Some(secret)) => {
+                Some(secret.expose())
+            }
+            Access::Open | Access::MadeToken | Access::TrustedProxy(None) => None,
         };
+        let proxy = self.draft.auth.trusted_proxy.secret_header.iter().map(|(_, secret)| secret.expose());
         let providers = self.draft.providers.iter().flat_map(|provider| {
             let headers = provider.headers.iter().map(|(_, value)| value.as_str());
             let profiles = provider.profiles.iter().map(|profile| profile.secret.expose());
             provider.api_key.as_ref().map(Secret::expose).into_iter().chain(profiles).chain(headers)
         });
         let servers = self.draft.mcp.iter().flat_map(crate::mcp::settings::McpServerSettings::secrets);
-        own.into_iter().chain(providers).chain(servers)
+        own.into_iter().chain(proxy).chain(providers).chain(servers)
     }
 }
 

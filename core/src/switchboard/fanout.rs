@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use telson_proto::error::close_reason;
 use telson_proto::event::Guard;
-use telson_proto::{CloseCode, Dialect, EventName, Json, Protocol, Scope, dialect};
+use telson_proto::{CloseCode, Dialect, ErrorCode, EventName, Json, Protocol, Scope, dialect};
 
 use crate::ids::{ConnId, SessionKey, Ticket};
+use crate::ingress::Walls;
 use crate::limits;
 use crate::messages::{Accept, Audience, Down, Outcome, Publish};
 use crate::time::Now;
@@ -23,7 +24,7 @@ impl Switchboard {
                 self.answer(&ticket, &Outcome::error(error));
                 self.close(ticket.conn, code, &reason);
             }
-            Down::Reply { ticket, outcome } => self.reply(&ticket, &outcome),
+            Down::Reply { ticket, outcome } => self.reply(now, &ticket, &outcome),
             Down::Publish(publish) => self.publish(&publish),
             Down::Address { conn, event, payload } => self.address(conn, event, &payload),
             Down::SubscribeSessions { conn } => {
@@ -49,6 +50,7 @@ impl Switchboard {
                     live.learn_alias(key, spelling);
                 }
             }
+            Down::Rules(rules) => self.walls = Walls::new(rules),
             Down::Close { conn, code, reason } => self.close(conn, code, &reason),
             Down::CloseAll { code, reason } => {
                 self.closing = true;
@@ -77,11 +79,11 @@ impl Switchboard {
         self.answer(&accept.ticket, &Outcome::ok(accept.hello));
         self.set_deadline(id, Some(now.mono + limits::millis(limits::PING_MS)));
         for text in waiting {
-            self.live_frame(id, &text);
+            self.live_frame(now, id, &text);
         }
     }
 
-    fn reply(&mut self, ticket: &Ticket, outcome: &Outcome) {
+    fn reply(&mut self, now: Now, ticket: &Ticket, outcome: &Outcome) {
         let Some(live) = self.live(ticket.conn) else { return };
         // A request whose first answer says that more follows leaves the account with that answer: a run
         // that takes its time must not keep its client from asking for other things.
@@ -96,6 +98,12 @@ impl Switchboard {
         self.answer(ticket, outcome);
         if flooded {
             self.close(ticket.conn, CloseCode::Policy, "repeated unauthorized calls");
+        } else if outcome
+            .error
+            .as_ref()
+            .is_some_and(|error| matches!(error.code, ErrorCode::InvalidRequest | ErrorCode::Forbidden))
+        {
+            self.denied(now, ticket.conn);
         }
     }
 

@@ -11,6 +11,7 @@ use telson_proto::{ErrorShape, EventName, Json, Protocol, Role, Scope, Scopes};
 use super::*;
 use crate::auth::{AuthMethod, Client, Credential, Declared, Principal};
 use crate::ids::{SessionKey, Ticket};
+use crate::ingress::Trail;
 use crate::messages::{Accept, Audience, ConnLimits, Outcome, Publish};
 use crate::settings::AuthMode;
 
@@ -535,7 +536,8 @@ fn unauthenticated_connections_of_one_address_are_bounded_and_slots_come_back() 
 #[test]
 fn proxies_that_nobody_vouched_for_are_refused() {
     let mut bench = Bench::new();
-    let peer = Peer { forwarded: true, ..Peer::at(IpAddr::from([127, 0, 0, 1])) };
+    let trail = Trail::new([("x-forwarded-for".to_owned(), "203.0.113.9".to_owned())]);
+    let peer = Peer { trail, ..Peer::at(IpAddr::from([127, 0, 0, 1])) };
     bench.handle(Input::Upgrade { conn: ID, peer });
     assert_eq!(bench.rejected, [403]);
 }

@@ -274,6 +274,9 @@ pub(crate) fn token(places: &Places, output: Output) -> Result<(), CliError> {
             (made.ok_or_else(missing)?, "made at the first start")
         }
         Access::Password(_) => return Err(none("the gateway asks for a password, not for a token")),
+        Access::TrustedProxy(_) => {
+            return Err(none("the gateway takes the users that its proxy names, and no token"));
+        }
         Access::Open => return Err(none("the gateway asks for nothing: its auth mode is none")),
     };
     if output.json {

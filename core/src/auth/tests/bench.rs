@@ -12,7 +12,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::entropy::hex;
 use crate::gateway;
-use crate::ids::{ConnId, DeviceId, TxId};
+use crate::http::HttpRequest;
+use crate::ids::{ConnId, DeviceId, HttpId, TxId};
 use crate::joined::{Input, Joined, Output};
 use crate::peer::Peer;
 use crate::settings::Settings;
@@ -69,6 +70,8 @@ pub(super) struct Bench {
     waiting: Vec<Transaction>,
     pub(super) frames: Vec<(ConnId, Value)>,
     closes: BTreeMap<ConnId, (u16, String)>,
+    rejected: BTreeMap<ConnId, u16>,
+    answered: BTreeMap<HttpId, u16>,
     serial: u64,
 }
 
@@ -91,6 +94,8 @@ impl Bench {
             waiting: Vec::new(),
             frames: Vec::new(),
             closes: BTreeMap::new(),
+            rejected: BTreeMap::new(),
+            answered: BTreeMap::new(),
             serial: 0,
         }
     }
@@ -124,6 +129,12 @@ impl Bench {
                 }
                 Output::Switchboard(switchboard::Output::Close { conn, code, reason }) => {
                     self.closes.insert(conn, (code.number(), reason));
+                }
+                Output::Switchboard(switchboard::Output::Reject { conn, response }) => {
+                    self.rejected.insert(conn, response.status);
+                }
+                Output::Gateway(gateway::Output::Respond { id, response }) => {
+                    self.answered.insert(id, response.status);
                 }
                 Output::Gateway(gateway::Output::Store(transaction)) => self.write(transaction),
                 Output::Gateway(gateway::Output::Load { id, query: Query::Everything }) => {
@@ -199,12 +210,28 @@ impl Bench {
 
     /// Opens a connection; returns it and the nonce of its challenge.
     pub(super) fn open(&mut self, peer: &Peer) -> (ConnId, String) {
-        self.serial += 1;
-        let conn = ConnId(self.serial);
-        self.handle(Input::Switchboard(switchboard::Input::Upgrade { conn, peer: peer.clone() }));
+        let conn = self.try_open(peer).expect("an upgrade");
         self.handle(Input::Switchboard(switchboard::Input::Opened { conn }));
         let challenge = self.last(conn).expect("a challenge");
         (conn, challenge["payload"]["nonce"].as_str().unwrap().to_owned())
+    }
+
+    /// Asks for an upgrade.
+    ///
+    /// # Errors
+    ///
+    /// The status of the answer that refuses it.
+    pub(super) fn try_open(&mut self, peer: &Peer) -> Result<ConnId, u16> {
+        self.serial += 1;
+        let conn = ConnId(self.serial);
+        self.handle(Input::Switchboard(switchboard::Input::Upgrade { conn, peer: peer.clone() }));
+        self.rejected.remove(&conn).map_or(Ok(conn), Err)
+    }
+
+    /// The status of an HTTP request that is answered at once.
+    pub(super) fn http(&mut self, id: HttpId, request: HttpRequest) -> u16 {
+        self.handle(Input::Gateway(gateway::Input::Http { id, request }));
+        self.answered.remove(&id).expect("an answer")
     }
 
     pub(super) fn say(&mut self, conn: ConnId, frame: &Value) {
@@ -427,7 +454,7 @@ impl Client {
         fields.join("|")
     }
 
-    fn frame(&self, nonce: &str, signed_at: u64) -> Value {
+    pub(super) fn frame(&self, nonce: &str, signed_at: u64) -> Value {
         let params = self.signed(nonce, signed_at);
         match self.plain {
             true => json!({"type": "connect", "id": "c", "params": params}),

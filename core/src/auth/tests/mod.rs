@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bench;
+mod guesses;
 mod handshake;
 mod hello;
 mod log;
@@ -8,3 +9,4 @@ mod matrix;
 mod pairing;
 mod refusals;
 mod table;
+mod vouched;
