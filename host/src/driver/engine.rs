@@ -231,7 +231,7 @@ impl<R: Runtime, M: Machines> Engine<R, M> {
         match event {
             Event::Http { id, request, desk } => {
                 self.requests.begin(id, desk);
-                self.tell(Input::Gateway(gateway::Input::Http { id, request: *request }));
+                self.tell(Input::Gateway(gateway::Input::Http { id, request }));
             }
             Event::Body { id, body, share } => {
                 if self.requests.contains(id) {

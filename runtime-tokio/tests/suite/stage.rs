@@ -136,7 +136,7 @@ impl Stage {
     /// The next request.
     pub fn request(&self) -> (HttpId, HttpRequest) {
         match self.hears() {
-            Input::Http { id, request } => (id, request),
+            Input::Http { id, request } => (id, *request),
             other => panic!("{other:?} instead of a request"),
         }
     }

@@ -184,7 +184,7 @@ impl World {
     pub(crate) fn visit(&mut self, visit: Visit) -> HttpId {
         let request = visit.head();
         let id = self.await_answer(visit);
-        self.tell(Input::Gateway(gateway::Input::Http { id, request }));
+        self.tell(Input::Gateway(gateway::Input::Http { id, request: Box::new(request) }));
         self.leave_when_due(id);
         id
     }

@@ -303,7 +303,7 @@ impl Bench {
 
     /// The status of an HTTP request that is answered at once.
     pub(super) fn http(&mut self, id: HttpId, request: HttpRequest) -> u16 {
-        self.handle(Input::Gateway(gateway::Input::Http { id, request }));
+        self.handle(Input::Gateway(gateway::Input::Http { id, request: Box::new(request) }));
         self.answered.remove(&id).expect("an answer")
     }
 
