@@ -41,6 +41,7 @@ impl Gateway {
         );
         self.sessions.restore(sessions, transcripts);
         self.devices.restore(devices);
+        self.end_page_tokens();
         self.answers.restore(answers, self.now);
         self.restore_records(records);
         self.phase = Phase::Serving;
@@ -48,6 +49,7 @@ impl Gateway {
         self.close_interrupted(open_runs);
         self.write_interrupted_approvals();
         self.start_tools();
+        self.start_tailscale();
         self.refresh_health();
     }
 
@@ -151,7 +153,7 @@ impl Gateway {
     }
 
     /// Lets the runs under way come to their end, tells the clients, and lets go when all is stored.
-    pub(super) fn stop(&mut self, reason: &str, restart_expected: Option<Duration>) {
+    pub(crate) fn stop(&mut self, reason: &str, restart_expected: Option<Duration>) {
         match self.phase {
             Phase::Serving => {}
             Phase::Starting => {
@@ -168,6 +170,7 @@ impl Gateway {
             _ => self.drain(),
         }
         self.api_stop();
+        self.stop_tailscale();
         self.flush_audit();
         let restart_expected_ms = restart_expected.and_then(|d| u64::try_from(d.as_millis()).ok());
         self.system.shutdown = Some(Json::of(&Shutdown { reason, restart_expected_ms }));

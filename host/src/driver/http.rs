@@ -50,7 +50,7 @@ pub(super) async fn serve<R: Runtime>(
     context: Context<R>,
     (seat, cuts): Place,
     stream: Stream<R::Stream>,
-    addr: IpAddr,
+    (addr, listener): (IpAddr, Listener),
 ) {
     let secure = matches!(stream, Stream::Tls(_));
     let line = Line::new(Patient::new(context.runtime.clone(), stream, WRITE_PATIENCE));
@@ -60,6 +60,7 @@ pub(super) async fn serve<R: Runtime>(
         context,
         addr: addr.to_canonical(),
         secure,
+        listener,
         line: line.clone(),
         cut: seat.cut(),
         unread: AtomicBool::new(false),
@@ -104,6 +105,8 @@ struct Client<R: Runtime> {
     addr: IpAddr,
     /// Whether it speaks TLS.
     secure: bool,
+    /// On which listener it came.
+    listener: Listener,
     line: Line<R>,
     /// Ends the connection at once.
     cut: Sender<()>,
@@ -311,7 +314,7 @@ impl<R: Runtime> Client<R> {
     }
 
     fn peer(&self, head: &[(String, String)]) -> Peer {
-        Peer { secure: self.secure, ..Peer::seen(self.addr, Listener::Main, head) }
+        Peer { secure: self.secure, ..Peer::seen(self.addr, self.listener, head) }
     }
 }
 

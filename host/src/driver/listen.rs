@@ -1,7 +1,7 @@
 //! Listening: binding, accepting, and staying alive when neither goes well (spec 04 §1.1).
 
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
@@ -44,6 +44,12 @@ pub(super) fn bind<R: Runtime>(
         }
     }
     Ok(bound)
+}
+
+/// Binds the address for the tailnet's proxy: any free port of this machine.
+pub(super) fn bind_tailnet<R: Runtime>(runtime: &R) -> Result<(SocketAddr, R::Listener), ServeError> {
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    open(runtime, any).map_err(|cause| refusal(any, "http", cause))
 }
 
 fn refusal(addr: SocketAddr, scheme: &'static str, cause: io::Error) -> ServeError {

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use futures_rustls::TlsAcceptor;
 use futures_util::future::{Either, select};
 use telson_core::limits;
+use telson_core::peer::Listener;
 
 use crate::net::tls::Stream;
 use crate::runtime::Runtime;
@@ -31,6 +32,8 @@ pub(super) enum Door {
     Open,
     /// They speak TLS first.
     Tls(Guarded),
+    /// They come from the tailnet's proxy, which has spoken TLS.
+    Tailnet,
 }
 
 impl Door {
@@ -41,7 +44,7 @@ impl Door {
     /// The scheme of the port's WebSocket URLs.
     pub(super) const fn scheme(&self) -> &'static str {
         match self {
-            Self::Open => "ws",
+            Self::Open | Self::Tailnet => "ws",
             Self::Tls(_) => "wss",
         }
     }
@@ -55,7 +58,10 @@ impl Door {
         addr: IpAddr,
     ) {
         match self {
-            Self::Open => http::serve(context, place, Stream::Plain(stream), addr).await,
+            Self::Open => http::serve(context, place, Stream::Plain(stream), (addr, Listener::Main)).await,
+            Self::Tailnet => {
+                http::serve(context, place, Stream::Plain(stream), (addr, Listener::Tailnet)).await
+            }
             Self::Tls(guarded) => guarded.serve(context, place, stream, addr).await,
         }
     }
@@ -89,7 +95,10 @@ impl Guarded {
         };
         drop(knock);
         match accepted {
-            Ok(stream) => http::serve(context, place, Stream::Tls(Box::new(stream.into())), addr).await,
+            Ok(stream) => {
+                http::serve(context, place, Stream::Tls(Box::new(stream.into())), (addr, Listener::Main))
+                    .await
+            }
             Err(error) => tracing::debug!(target: "gateway.tls", peer = %addr, %error, "no TLS came about"),
         }
     }
