@@ -351,6 +351,9 @@ fn s_71_no_secret_of_the_configuration_is_ever_said() {
             let mut client = rig.enter(&Ask { token: Some(&token), ..ask.clone() });
             said.push(("hello".to_owned(), client.hello.to_string()));
             for (n, method) in METHODS.iter().enumerate() {
+                if who != Who::Node {
+                    let _ = client.call("health", &json!({}));
+                }
                 // A connection may be wrong so often only.
                 if n % 3 == 2 && who == Who::Node || n % 60 == 59 {
                     client = rig.enter(&Ask { token: Some(&token), ..ask.clone() });
