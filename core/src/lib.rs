@@ -48,6 +48,7 @@ mod joined;
 pub mod limits;
 pub mod mcp;
 pub mod messages;
+pub mod nodehost;
 pub mod nodes;
 pub mod peer;
 pub mod policy;
