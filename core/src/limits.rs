@@ -56,6 +56,28 @@ limits! {
         "A request whose answer waits longer for the store is refused with `UNAVAILABLE`, retryable; `agent` and `agent.wait` have their own.";
     UNAUTHORIZED_ROLE_RUN: "wrong-role-run" = 10, "answers", None,
         "One more consecutive `unauthorized role` answer closes the connection with 1008.";
+    APPROVALS_PENDING: "approvals-pending" = 256, "approvals", None,
+        "One more approval that waits for an answer is refused with `UNAVAILABLE`, retryable.";
+    APPROVALS_KEPT: "approvals-kept" = 1_000, "approvals", None,
+        "Beyond it the oldest approval that was decided is forgotten.";
+    APPROVALS_KEPT_MS: "approvals-kept-time" = 2_592_000_000, "ms", None,
+        "How long an approval that was decided can be read: 30 days.";
+    APPROVAL_BYTES: "approval" = 65_536, "bytes", None,
+        "A larger request for an approval is refused with `INVALID_REQUEST`.";
+    APPROVAL_V3_MS: "approval-time-v3" = 120_000, "ms", None,
+        "Protocol 3: how long an approval waits when its request names no `timeoutMs`; then it is refused.";
+    APPROVAL_V4_MS: "approval-time-v4" = 1_800_000, "ms", None,
+        "Protocol 4: the same.";
+    APPROVAL_LONGEST_MS: "approval-time" = 86_400_000, "ms", None,
+        "The longest `timeoutMs` of an approval; a longer one is cut.";
+    APPROVAL_USE_MS: "approval-use" = 120_000, "ms", None,
+        "How long the command of an approval may be run after the answer, once.";
+    APPROVALS_FILE_BYTES: "approvals-file" = 262_144, "bytes", None,
+        "A larger approvals file is refused with `INVALID_REQUEST`.";
+    AUDIT_FOLD_MS: "audit-fold" = 60_000, "ms", None,
+        "Denials of one caller and method within it become two lines of the book: the first, and their number.";
+    AUDIT_FOLDED: "audit-folded" = 256, "denials", None,
+        "Beyond it denials of further callers and methods are counted together.";
     AUDIT_ROWS: "audit" = 100_000, "lines", None,
         "The oldest lines of the book of deeds beyond it are removed.";
     TICK_MS: "tick" = 30_000, "ms", None,

@@ -1,5 +1,10 @@
 //! Approvals of commands: one question, one decision; and the standing policy (spec 03 §3).
 
+pub mod evaluate;
+pub mod policy;
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use crate::gateway::Gateway;
