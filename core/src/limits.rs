@@ -239,8 +239,6 @@ limits! {
         "A larger picture of `camera.snap` is an error.";
     NODE_LISTING: "node-listing" = 1_000, "entries", None,
         "What a directory holds beyond it is left out of `fs.listDir` and marked.";
-    NODE_POLICY_BYTES: "node-policy" = 1_048_576, "bytes", None,
-        "A larger file of the exec policy is refused.";
 }
 
 /// A limit in milliseconds as a duration.
