@@ -40,6 +40,8 @@ failures! {
     LockHeld "LOCK_HELD" "Another gateway runs on the same state directory.";
     PortInUse "PORT_IN_USE" "Another program listens on the port.";
     BindFailed "BIND_FAILED" "The address cannot be listened on.";
+    TlsFailed "TLS_FAILED" "The certificate or its key is missing, unreadable or unusable.";
+    TlsPin "TLS_PIN_MISMATCH" "The gateway shows another certificate than the pinned one; nothing was sent to it.";
     ShutdownTimeout "SHUTDOWN_TIMEOUT" "The gateway did not stop in time.";
     GatewayUnreachable "GATEWAY_UNREACHABLE" "No gateway answers at the address.";
     GatewayTimeout "GATEWAY_TIMEOUT" "The gateway did not answer in time.";

@@ -46,7 +46,7 @@ impl<R: Runtime> Client<R> {
         capabilities: &[&str],
     ) -> Result<Self, CliError> {
         let until = Instant::now() + timeout;
-        let opened = within(runtime, until, ws::connect(runtime, &target.url)).await;
+        let opened = within(runtime, until, ws::connect(runtime, &target.url, &target.trust)).await;
         let socket = opened.ok_or_else(|| silent(timeout))??;
         let mut client = Self { runtime: runtime.clone(), socket, timeout, sent: 0, hello: Value::Null };
         let greeted = within(runtime, until, client.greet(&target.credential, capabilities)).await;
@@ -238,6 +238,7 @@ impl From<WsError> for CliError {
         let failure = match &error {
             WsError::Url(_) => Failure::ArgInvalid,
             WsError::Connect { .. } | WsError::Refused { .. } => Failure::GatewayUnreachable,
+            WsError::Pin { .. } => Failure::TlsPin,
             WsError::Broken(_) => Failure::GatewayClosed,
         };
         Self::new(failure, error.to_string())

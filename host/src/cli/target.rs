@@ -11,6 +11,7 @@ use url::{Host, Url};
 
 use crate::config::Places;
 use crate::state::{Lock, stored_token};
+use crate::tls::Trust;
 
 use super::args::Client as ClientArgs;
 use super::error::CliError;
@@ -47,6 +48,8 @@ pub(crate) struct Target {
     /// How the URL was found, in the words of the reference.
     pub(crate) source: &'static str,
     pub(crate) credential: Credential,
+    /// Which certificate to believe.
+    pub(crate) trust: Trust,
     /// What the configuration warns of.
     pub(crate) warnings: Vec<String>,
 }
@@ -88,7 +91,13 @@ impl Target {
             }
             other => return Err(refuse(format!("--url: the scheme is {other}; expected ws or wss"))),
         }
-        Ok(Self { url: url.to_owned(), source: NAMED, credential, warnings: Vec::new() })
+        Ok(Self {
+            url: url.to_owned(),
+            source: NAMED,
+            credential,
+            trust: Trust::Public,
+            warnings: Vec::new(),
+        })
     }
 
     fn local(places: &Places, args: &ClientArgs) -> Result<Self, CliError> {
@@ -114,6 +123,7 @@ impl Target {
             url: format!("ws://{}:{port}", Ipv4Addr::LOCALHOST),
             source: "local loopback",
             credential,
+            trust: Trust::Public,
             warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
         })
     }
