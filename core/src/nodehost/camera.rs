@@ -54,12 +54,15 @@ impl Snap {
         let (device, _) = device.ok_or_else(|| Fault::invalid("no such camera; see camera.list"))?;
         let width = match params.get("maxWidth") {
             None | Some(Value::Null) => WIDTHS.0,
-            Some(width) => width.as_u64().filter(|width| (16..=WIDTHS.1).contains(width)).ok_or_else(|| {
-                Fault::invalid(format!("maxWidth is no whole number from 16 to {}", WIDTHS.1))
-            })?,
+            Some(width) => {
+                width.as_u64().filter(|width| (16..=WIDTHS.1).contains(width)).ok_or_else(|| {
+                    Fault::invalid(format!("maxWidth is no whole number from 16 to {}", WIDTHS.1))
+                })?
+            }
         };
         let args = arguments(camera, device, width);
-        let program = Program { program: camera.program.clone(), args, env: machine.environment.clone(), cwd: None };
+        let program =
+            Program { program: camera.program.clone(), args, env: machine.environment.clone(), cwd: None };
         Ok(Self { program: Some(program), picture: Vec::new(), complaint: Vec::new(), until: None })
     }
 
@@ -78,8 +81,22 @@ fn arguments(camera: &Camera, device: &str, width: u64) -> Vec<String> {
     let size = format!("{width}x{}", width * 3 / 4);
     let words: Vec<&str> = match camera.tool {
         CameraTool::Ffmpeg => vec![
-            "-hide_banner", "-loglevel", "error", "-f", "v4l2", "-i", device, "-frames:v", "1", "-vf", &scale, "-f", "image2pipe",
-            "-c:v", "mjpeg", "-",
+            "-hide_banner",
+            "-loglevel",
+            "error",
+            "-f",
+            "v4l2",
+            "-i",
+            device,
+            "-frames:v",
+            "1",
+            "-vf",
+            &scale,
+            "-f",
+            "image2pipe",
+            "-c:v",
+            "mjpeg",
+            "-",
         ],
         CameraTool::Fswebcam => vec!["-q", "--no-banner", "-d", device, "-r", &size, "--jpeg", "85", "-"],
     };
@@ -101,7 +118,9 @@ impl Work for Snap {
             ProcessEvent::Stdout(bytes) => {
                 self.picture.extend_from_slice(&bytes);
                 if self.picture.len() > length(limits::NODE_PICTURE_BYTES) {
-                    desk.answer(Err(Fault::unavailable("CAMERA_UNAVAILABLE: the picture is too large; ask for a smaller maxWidth")));
+                    desk.answer(Err(Fault::unavailable(
+                        "CAMERA_UNAVAILABLE: the picture is too large; ask for a smaller maxWidth",
+                    )));
                 }
             }
             ProcessEvent::Stderr(bytes) => {
@@ -112,7 +131,9 @@ impl Work for Snap {
                 let outcome = self.end();
                 desk.answer(outcome);
             }
-            ProcessEvent::Failed(reason) => desk.answer(Err(Fault::unavailable(format!("CAMERA_UNAVAILABLE: {reason}")))),
+            ProcessEvent::Failed(reason) => {
+                desk.answer(Err(Fault::unavailable(format!("CAMERA_UNAVAILABLE: {reason}"))))
+            }
         }
     }
 
@@ -155,9 +176,8 @@ mod tests {
     use super::*;
 
     /// The head of a picture that is 640 wide and 480 high.
-    pub(crate) const PICTURE: &[u8] = &[
-        0xff, 0xd8, 0xff, 0xe0, 0, 4, 1, 2, 0xff, 0xff, 0xc0, 0, 11, 8, 0x01, 0xe0, 0x02, 0x80, 3, 0, 0, 0,
-    ];
+    pub(crate) const PICTURE: &[u8] =
+        &[0xff, 0xd8, 0xff, 0xe0, 0, 4, 1, 2, 0xff, 0xff, 0xc0, 0, 11, 8, 0x01, 0xe0, 0x02, 0x80, 3, 0, 0, 0];
 
     #[test]
     fn a_picture_tells_its_size() {
@@ -176,7 +196,12 @@ mod tests {
         let machine = Machine { camera: Some(camera), ..Machine::default() };
         let made = Snap::new(&json!({}), &machine).unwrap();
         assert!(made.program.unwrap().args.contains(&"/dev/video0".to_owned()));
-        for params in [json!({"deviceId": "/etc/passwd"}), json!({"deviceId": 0}), json!({"maxWidth": 1}), json!({"maxWidth": "x"})] {
+        for params in [
+            json!({"deviceId": "/etc/passwd"}),
+            json!({"deviceId": 0}),
+            json!({"maxWidth": 1}),
+            json!({"maxWidth": "x"}),
+        ] {
             assert!(Snap::new(&params, &machine).is_err(), "{params}");
         }
     }

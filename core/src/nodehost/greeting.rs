@@ -144,7 +144,10 @@ mod tests {
         let settings = settings();
         let challenge = Challenge { nonce: NONCE.to_owned(), at_ms: 1_769_700_000_000 };
         let params = params(&settings, &challenge, &Shown::Nothing, Form::V2);
-        assert_eq!(params["device"]["id"], "56475aa75463474c0285df5dbf2bcab73da651358839e9b77481b2eab107708c");
+        assert_eq!(
+            params["device"]["id"],
+            "56475aa75463474c0285df5dbf2bcab73da651358839e9b77481b2eab107708c"
+        );
         assert_eq!(params["device"]["publicKey"], "A6EHv_POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg");
         assert_eq!(
             params["device"]["signature"],
@@ -157,7 +160,10 @@ mod tests {
         let settings = settings();
         let challenge = Challenge { nonce: NONCE.to_owned(), at_ms: 7 };
         let text = signed_text(&settings, &challenge, &Shown::Device(Secret::new("dt")), Form::V3);
-        assert!(text.starts_with("v3|56475aa7") && text.ends_with(&format!("|7|dt|{NONCE}|linux|linux")), "{text}");
+        assert!(
+            text.starts_with("v3|56475aa7") && text.ends_with(&format!("|7|dt|{NONCE}|linux|linux")),
+            "{text}"
+        );
     }
 
     #[test]
@@ -174,7 +180,9 @@ mod tests {
 
     #[test]
     fn a_challenge_without_a_nonce_is_none() {
-        for payload in [json!({}), json!({"nonce": " "}), json!({"nonce": 7}), json!({"nonce": "x".repeat(300)})] {
+        for payload in
+            [json!({}), json!({"nonce": " "}), json!({"nonce": 7}), json!({"nonce": "x".repeat(300)})]
+        {
             assert_eq!(Challenge::read(&payload, 1), None, "{payload}");
         }
         let read = Challenge::read(&json!({"nonce": "n"}), 5).unwrap();

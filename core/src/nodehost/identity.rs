@@ -85,7 +85,10 @@ impl Identity {
         let file = File {
             version: 1,
             device_id: self.id.clone(),
-            public_key_pem: pem("PUBLIC KEY", &[&SPKI_PREFIX[..], self.key.verifying_key().as_bytes()].concat()),
+            public_key_pem: pem(
+                "PUBLIC KEY",
+                &[&SPKI_PREFIX[..], self.key.verifying_key().as_bytes()].concat(),
+            ),
             private_key_pem: pem("PRIVATE KEY", &private),
             created_at_ms,
         };

@@ -20,7 +20,9 @@ impl Invoke {
     pub(super) fn read(mut payload: Value) -> Option<Self> {
         let mut take = |name: &str| payload.get_mut(name).map(Value::take).unwrap_or_default();
         let text = |value: Value| match value {
-            Value::String(text) => Some(text.trim().to_owned()).filter(|text| !text.is_empty() && text.len() <= MOST_ID),
+            Value::String(text) => {
+                Some(text.trim().to_owned()).filter(|text| !text.is_empty() && text.len() <= MOST_ID)
+            }
             _ => None,
         };
         let (id, node_id, command) = (text(take("id"))?, text(take("nodeId"))?, text(take("command"))?);
@@ -59,7 +61,12 @@ mod tests {
         assert_eq!(read(base(json!({"paramsJSON": "{\"bins\":[]}"}))), Ok(json!({"bins": []})));
         assert_eq!(read(base(json!({"params": {"a": 1}}))), Ok(json!({"a": 1})));
         assert_eq!(read(base(json!({"paramsJSON": null}))), Ok(json!({})));
-        for bad in [json!({"paramsJSON": "{"}), json!({"paramsJSON": "7"}), json!({"paramsJSON": 7}), json!({"params": []})] {
+        for bad in [
+            json!({"paramsJSON": "{"}),
+            json!({"paramsJSON": "7"}),
+            json!({"paramsJSON": 7}),
+            json!({"params": []}),
+        ] {
             assert!(read(base(bad.clone())).is_err(), "{bad}");
         }
         assert_eq!(Invoke::read(base(json!({}))).unwrap().id, "i");

@@ -69,7 +69,10 @@ impl Jobs {
 /// What carries out a command.
 fn work(invoke: &Invoke, machine: &super::Machine) -> Result<Box<dyn Work + Send>, Fault> {
     if !machine.commands().contains(&invoke.command.as_str()) {
-        return Err(Fault::unavailable(format!("command not supported: this node has {}", machine.commands().join(", "))));
+        return Err(Fault::unavailable(format!(
+            "command not supported: this node has {}",
+            machine.commands().join(", ")
+        )));
     }
     let params = invoke.params.as_ref().map_err(Fault::invalid)?;
     Ok(match invoke.command.as_str() {
@@ -107,7 +110,10 @@ impl NodeHost {
                 self.with_job(job, |work, desk| work.begin(desk));
             }
             Err(fault) => {
-                self.say(News::new("refused", format!("{command} refused: {}", fault.message)).with("command", command));
+                self.say(
+                    News::new("refused", format!("{command} refused: {}", fault.message))
+                        .with("command", command),
+                );
                 self.result(&id, &node_id, Err(fault));
             }
         }
@@ -249,7 +255,10 @@ fn fit(mut payload: Value, room: usize) -> Result<String, Fault> {
             }
         }
         if !cut {
-            return Err(Fault::unavailable(format!("the answer has {} bytes, more than the gateway takes", text.len())));
+            return Err(Fault::unavailable(format!(
+                "the answer has {} bytes, more than the gateway takes",
+                text.len()
+            )));
         }
     }
 }

@@ -17,7 +17,7 @@ use super::news::News;
 use super::refusal::{Refusal, Verdict};
 use super::settings::{Credential, NodeSettings};
 use super::tokens::{self, DeviceToken};
-use super::{LinkId, NodeHost, Output};
+use super::{Barrier, LinkId, NodeHost, Output};
 
 /// The first pause before a new attempt, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -175,7 +175,11 @@ impl NodeHost {
                 let until = *until;
                 match Challenge::read(&payload, self.now.wall) {
                     Some(challenge) => self.greet(until, &challenge),
-                    None => self.fail(1008, "connect challenge missing nonce", "the gateway's challenge has no nonce"),
+                    None => self.fail(
+                        1008,
+                        "connect challenge missing nonce",
+                        "the gateway's challenge has no nonce",
+                    ),
                 }
             }
             (State::Ready(_), "node.invoke.request") => self.invoked(payload),
@@ -217,7 +221,8 @@ impl NodeHost {
         let number = |path: &str| hello.pointer(path).and_then(Value::as_u64);
         let protocol = number("/protocol").unwrap_or(3);
         let tick = Duration::from_millis(number("/policy/tickIntervalMs").unwrap_or(limits::TICK_MS));
-        let most = number("/policy/maxPayload").unwrap_or(limits::V3_MAX_PAYLOAD).max(limits::PREAUTH_PAYLOAD);
+        let most =
+            number("/policy/maxPayload").unwrap_or(limits::V3_MAX_PAYLOAD).max(limits::PREAUTH_PAYLOAD);
         let methods = hello.pointer("/features/methods").and_then(Value::as_array);
         let offers = |name: &str| methods.is_some_and(|methods| methods.iter().any(|method| method == name));
         let terms = Terms {
@@ -235,7 +240,12 @@ impl NodeHost {
         let id = self.settings.identity.id();
         let text = format!("connected to {url} (version {version}, protocol {protocol}) as node {id}");
         let commands = self.settings.machine.commands();
-        self.say(News::new("connected", text).with("nodeId", id).with("protocol", protocol).with("commands", commands));
+        self.say(
+            News::new("connected", text)
+                .with("nodeId", id)
+                .with("protocol", protocol)
+                .with("commands", commands),
+        );
     }
 
     /// Keeps a token that the gateway gave, unless it is the one that is kept.
@@ -267,7 +277,8 @@ impl NodeHost {
         let State::Ready(ready) = was else {
             let refusal = Refusal::of_close(reason);
             if reason.trim().is_empty() {
-                return self.rest(&format!("the gateway closed the connection before it said hello ({code})"), None);
+                return self
+                    .rest(&format!("the gateway closed the connection before it said hello ({code})"), None);
             }
             return self.refused(&refusal);
         };
@@ -286,18 +297,22 @@ impl NodeHost {
         }
     }
 
-    pub(super) fn unreachable(&mut self, link: LinkId, reason: &str, status: Option<u16>) {
+    pub(super) fn unreachable(&mut self, link: LinkId, reason: &str, barrier: Barrier) {
         if link != self.link.id || !self.link.is_at_work() {
             return;
         }
         self.link.state = State::Resting(None);
-        match status {
-            Some(401 | 403 | 404) => {
-                let advice = "the way to the gateway is blocked: check the URL, and gateway.trustedProxies of the gateway when a proxy stands before it";
-                self.wait_for_person(reason, advice);
+        let advice = match barrier {
+            Barrier::Http(401 | 403 | 404) => {
+                "the way to the gateway is blocked: check the URL, and gateway.trustedProxies of the gateway when a proxy stands before it"
             }
-            _ => self.rest(reason, None),
-        }
+            Barrier::Certificate => {
+                "if the gateway has a new certificate, start again with its --tls-fingerprint; if not, somebody stands between"
+            }
+            Barrier::Url => "start again with another --url",
+            Barrier::Http(_) | Barrier::Network => return self.rest(reason, None),
+        };
+        self.wait_for_person(reason, advice);
     }
 
     /// Gives the connection up and tries again.
@@ -329,7 +344,10 @@ impl NodeHost {
             }
             Verdict::ForgetToken => {
                 self.forget();
-                self.another_credential(&refusal.message, "the token that the gateway had given to this node was refused");
+                self.another_credential(
+                    &refusal.message,
+                    "the token that the gateway had given to this node was refused",
+                );
             }
             Verdict::ForgetSetup => {
                 self.link.setup = None;
@@ -343,7 +361,8 @@ impl NodeHost {
     /// Shows what else there is to show, at once.
     fn another_credential(&mut self, message: &str, what: &str) {
         if matches!(self.choose(), Shown::Nothing) {
-            let advice = "pair this node again: start it with a new --setup-code, or with --token or --password";
+            let advice =
+                "pair this node again: start it with a new --setup-code, or with --token or --password";
             return self.wait_for_person(&format!("{what}: {message}"), advice);
         }
         self.say(News::new("credential", format!("{what}; trying the next credential")));

@@ -120,11 +120,18 @@ mod tests {
     fn a_path_stays_below_the_home_directory() {
         let below = |path: &str| below(path, "/home/ann");
         for (path, wanted) in [
-            ("", ""), ("~", ""), ("~/", ""), ("~/a//b/./c", "a/b/c"), ("/home/ann", ""), ("/home/ann/x", "x"), ("x y", "x y"),
+            ("", ""),
+            ("~", ""),
+            ("~/", ""),
+            ("~/a//b/./c", "a/b/c"),
+            ("/home/ann", ""),
+            ("/home/ann/x", "x"),
+            ("x y", "x y"),
         ] {
             assert_eq!(below(path).as_deref(), Some(wanted), "{path}");
         }
-        for path in ["..", "a/../..", "~/..", "/etc", "/home/anna", "/", "~bob/x", "a\0b", "/home/ann/../bob"] {
+        for path in ["..", "a/../..", "~/..", "/etc", "/home/anna", "/", "~bob/x", "a\0b", "/home/ann/../bob"]
+        {
             assert_eq!(below(path), None, "{path}");
         }
     }

@@ -81,8 +81,8 @@ pub enum Input {
         link: LinkId,
         /// Why, in words.
         reason: String,
-        /// The HTTP status, when a server answered and did not want to talk.
-        status: Option<u16>,
+        /// What stood in the way.
+        barrier: Barrier,
     },
     /// A process has moved.
     Process(JobId, ProcessEvent),
@@ -94,6 +94,19 @@ pub enum Input {
     Retry,
     /// The host is to end.
     Stop,
+}
+
+/// What stood between this node and the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Barrier {
+    /// The network, or nobody listens.
+    Network,
+    /// A server answered with this HTTP status and did not want to talk.
+    Http(u16),
+    /// The certificate is not the pinned one.
+    Certificate,
+    /// The URL cannot be used.
+    Url,
 }
 
 /// What is to be done.
@@ -192,7 +205,7 @@ impl NodeHost {
             Input::Opened(link) => self.opened(link),
             Input::Message(link, text) => self.message(link, &text),
             Input::Closed { link, code, reason } => self.closed(link, code, &reason),
-            Input::Unreachable { link, reason, status } => self.unreachable(link, &reason, status),
+            Input::Unreachable { link, reason, barrier } => self.unreachable(link, &reason, barrier),
             Input::Process(job, event) => self.job_moved(job, event),
             Input::Done(job, outcome) => self.job_told(job, outcome),
             Input::Woken => {}

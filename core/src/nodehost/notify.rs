@@ -40,7 +40,8 @@ impl Notify {
         let program = machine.notify.clone().ok_or_else(|| Fault::unavailable("command not supported"))?;
         let title = if title.is_empty() { "Telson".to_owned() } else { title };
         // What follows `--` is never an option.
-        let mut args = vec!["--app-name=Telson".to_owned(), format!("--urgency={urgency}"), "--".to_owned(), title];
+        let mut args =
+            vec!["--app-name=Telson".to_owned(), format!("--urgency={urgency}"), "--".to_owned(), title];
         if !body.is_empty() {
             args.push(body);
         }
@@ -69,7 +70,10 @@ impl Work for Notify {
             ProcessEvent::Exited(Some(0)) => desk.answer(Ok(json!({"ok": true}))),
             ProcessEvent::Exited(_) => {
                 let complaint = String::from_utf8_lossy(&self.complaint);
-                desk.answer(Err(Fault::unavailable(format!("the notice was not shown: {}", complaint.trim()))));
+                desk.answer(Err(Fault::unavailable(format!(
+                    "the notice was not shown: {}",
+                    complaint.trim()
+                ))));
             }
             ProcessEvent::Failed(reason) => desk.answer(Err(Fault::unavailable(reason))),
         }

@@ -27,9 +27,7 @@ pub(super) fn parse(desk: &mut Desk<'_>, raw: Option<&str>) -> ApprovalsFile {
 
 /// Whether a kept text may be rewritten without anybody having seen it.
 pub(super) fn is_sound(raw: Option<&str>) -> bool {
-    raw.is_none_or(|raw| {
-        serde_json::from_str::<ApprovalsFile>(raw).is_ok_and(|file| file.version == 1)
-    })
+    raw.is_none_or(|raw| serde_json::from_str::<ApprovalsFile>(raw).is_ok_and(|file| file.version == 1))
 }
 
 /// Reads the policy. A machine without one gets an empty one, which allows nothing.
@@ -91,7 +89,8 @@ impl PolicySet {
     fn replace(&self, desk: &mut Desk<'_>, raw: Option<&str>) -> Result<(String, ApprovalsFile), Fault> {
         if raw.is_some() || self.base.is_some() {
             let base = self.base.as_ref();
-            let base = base.ok_or_else(|| Fault::invalid("exec approvals base hash required; reload and retry"))?;
+            let base =
+                base.ok_or_else(|| Fault::invalid("exec approvals base hash required; reload and retry"))?;
             if *base != ApprovalsFile::hash(raw) {
                 return Err(Fault::invalid("exec approvals changed since last load; reload and retry"));
             }
@@ -106,7 +105,10 @@ impl PolicySet {
         file.ensure_socket(&socket, || desk.entropy.token());
         let text = file.text();
         if text.len() as u64 > limits::APPROVALS_FILE_BYTES {
-            return Err(Fault::invalid(format!("the file has more than {} bytes", limits::APPROVALS_FILE_BYTES)));
+            return Err(Fault::invalid(format!(
+                "the file has more than {} bytes",
+                limits::APPROVALS_FILE_BYTES
+            )));
         }
         Ok((text, file))
     }

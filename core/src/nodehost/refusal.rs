@@ -50,7 +50,11 @@ impl Refusal {
         let message = text("/message");
         Self {
             code: text("/code").to_owned(),
-            message: if message.is_empty() { "the gateway refused without a word".to_owned() } else { clip(message) },
+            message: if message.is_empty() {
+                "the gateway refused without a word".to_owned()
+            } else {
+                clip(message)
+            },
             detail: text("/details/code").to_owned(),
             request_id: id(text("/details/requestId")).or_else(|| id_in(message)),
             retryable: error.get("retryable") == Some(&Value::Bool(true)),
@@ -81,7 +85,8 @@ impl Refusal {
                 Form::V2 => Verdict::Person("update the gateway, or this program: they sign differently"),
             };
         }
-        if self.detail.starts_with("DEVICE_AUTH_") || says("device signature expired") || says("device nonce") {
+        if self.detail.starts_with("DEVICE_AUTH_") || says("device signature expired") || says("device nonce")
+        {
             return Verdict::Later(None);
         }
         if says("unauthorized") || self.detail.starts_with("AUTH_") {
@@ -91,7 +96,9 @@ impl Refusal {
             return Verdict::Person("this gateway speaks another protocol: update it, or this program");
         }
         match self.code.as_str() {
-            "INVALID_REQUEST" | "FORBIDDEN" | "NOT_PAIRED" => Verdict::Person("see the gateway's log for the reason"),
+            "INVALID_REQUEST" | "FORBIDDEN" | "NOT_PAIRED" => {
+                Verdict::Person("see the gateway's log for the reason")
+            }
             _ => Verdict::Later(self.pause()),
         }
     }
@@ -120,10 +127,14 @@ impl Refusal {
         let speaks_new = !self.detail.is_empty() || self.message.contains("pairing required:");
         match (&self.request_id, speaks_new) {
             (Some(id), true) => {
-                format!("telson devices approve {id}   (on an OpenClaw gateway: openclaw devices approve {id})")
+                format!(
+                    "telson devices approve {id}   (on an OpenClaw gateway: openclaw devices approve {id})"
+                )
             }
             (Some(id), false) => format!("openclaw devices approve {id}"),
-            (None, true) => "telson devices list   (on an OpenClaw gateway: openclaw devices list)".to_owned(),
+            (None, true) => {
+                "telson devices list   (on an OpenClaw gateway: openclaw devices list)".to_owned()
+            }
             (None, false) => "openclaw devices list".to_owned(),
         }
     }
@@ -174,19 +185,24 @@ mod tests {
         assert_eq!(refusal.verdict(&token(), Form::V3), Verdict::Approval);
         assert!(refusal.remedy().starts_with("telson devices approve 5a1e-7 "), "{}", refusal.remedy());
 
-        let older = json!({"code": "NOT_PAIRED", "message": "pairing required", "details": {"requestId": "77aa"}});
+        let older =
+            json!({"code": "NOT_PAIRED", "message": "pairing required", "details": {"requestId": "77aa"}});
         let refusal = Refusal::of_error(&older);
         assert_eq!(refusal.verdict(&token(), Form::V2), Verdict::Approval);
         assert_eq!(refusal.remedy(), "openclaw devices approve 77aa");
 
         let close = Refusal::of_close("pairing required: device is not approved yet (requestId: 65fc)");
-        assert_eq!((close.verdict(&token(), Form::V3), close.request_id()), (Verdict::Approval, Some("65fc")));
+        assert_eq!(
+            (close.verdict(&token(), Form::V3), close.request_id()),
+            (Verdict::Approval, Some("65fc"))
+        );
     }
 
     #[test]
     fn a_hostile_request_id_never_reaches_the_command() {
         for id in ["x; rm -rf ~", "$(x)", "a b", "-x", "", &"a".repeat(129), "a\u{1b}[2J"] {
-            let error = json!({"code": "NOT_PAIRED", "message": "pairing required", "details": {"requestId": id}});
+            let error =
+                json!({"code": "NOT_PAIRED", "message": "pairing required", "details": {"requestId": id}});
             assert_eq!(Refusal::of_error(&error).remedy(), "openclaw devices list", "{id}");
         }
     }
@@ -205,7 +221,8 @@ mod tests {
         let used = Refusal::of_close("unauthorized: setup code invalid, expired, revoked, or already used");
         assert_eq!(used.verdict(&Shown::Setup(Secret::new("s")), Form::V3), Verdict::ForgetSetup);
         // A lock-out is no judgement of the token.
-        let locked = Refusal::of_error(&json!({"code": "INVALID_REQUEST", "retryable": true, "retryAfterMs": 90_000,
+        let locked =
+            Refusal::of_error(&json!({"code": "INVALID_REQUEST", "retryable": true, "retryAfterMs": 90_000,
             "message": "unauthorized: too many failed authentication attempts (retry later)",
             "details": {"code": "AUTH_RATE_LIMITED"}}));
         assert_eq!(locked.verdict(&device(), Form::V3), Verdict::Later(Some(Duration::from_secs(90))));
@@ -225,7 +242,8 @@ mod tests {
 
     #[test]
     fn a_gateway_that_starts_is_asked_again_when_it_said() {
-        let starting = Refusal::of_error(&json!({"code": "UNAVAILABLE", "message": "gateway starting; retry shortly",
+        let starting =
+            Refusal::of_error(&json!({"code": "UNAVAILABLE", "message": "gateway starting; retry shortly",
             "retryable": true, "retryAfterMs": 500}));
         assert_eq!(starting.verdict(&token(), Form::V3), Verdict::Later(Some(Duration::from_millis(500))));
         let endless = json!({"code": "UNAVAILABLE", "message": "no", "retryAfterMs": u64::MAX});

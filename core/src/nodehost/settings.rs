@@ -99,8 +99,24 @@ pub enum CameraTool {
 /// The variables of this process that its children get, if they are set. Others stay here: they may carry keys
 /// (spec 08 S-99).
 pub const INHERITED: [&str; 18] = [
-    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "LC_MESSAGES", "TZ", "TMPDIR",
-    "TERM", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS",
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "LANGUAGE",
+    "LC_ALL",
+    "LC_CTYPE",
+    "LC_MESSAGES",
+    "TZ",
+    "TMPDIR",
+    "TERM",
+    "DISPLAY",
+    "WAYLAND_DISPLAY",
+    "XAUTHORITY",
+    "XDG_RUNTIME_DIR",
+    "DBUS_SESSION_BUS_ADDRESS",
 ];
 
 /// What children find on their search path when this process has none.
@@ -109,12 +125,17 @@ pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bi
 impl Machine {
     /// The search path of children.
     pub fn path(&self) -> &str {
-        self.environment.get("PATH").map(String::as_str).filter(|path| !path.trim().is_empty()).unwrap_or(DEFAULT_PATH)
+        self.environment
+            .get("PATH")
+            .map(String::as_str)
+            .filter(|path| !path.trim().is_empty())
+            .unwrap_or(DEFAULT_PATH)
     }
 
     /// The commands that this machine can carry out.
     pub(super) fn commands(&self) -> Vec<&'static str> {
-        let mut commands = vec!["system.run", "system.which", "system.execApprovals.get", "system.execApprovals.set"];
+        let mut commands =
+            vec!["system.run", "system.which", "system.execApprovals.get", "system.execApprovals.set"];
         if self.notify.is_some() {
             commands.push("system.notify");
         }

@@ -21,7 +21,11 @@ pub(super) const ORIGIN: &str = "wss://gateway.example:443";
 pub(super) fn settings() -> NodeSettings {
     let seed: [u8; 32] = std::array::from_fn(|byte| u8::try_from(byte).unwrap());
     NodeSettings {
-        gateways: vec![Address { url: "wss://gateway.example/".to_owned(), origin: ORIGIN.to_owned(), token: None }],
+        gateways: vec![Address {
+            url: "wss://gateway.example/".to_owned(),
+            origin: ORIGIN.to_owned(),
+            token: None,
+        }],
         credential: Credential::Token(Secret::new("shared")),
         setup: None,
         identity: Identity::from_seed(&seed),
@@ -66,7 +70,8 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn new(settings: NodeSettings) -> Self {
-        let host = NodeHost::new(settings, Seed::from([9; 32]), Now { mono: Duration::ZERO, wall: 1_000_000 });
+        let host =
+            NodeHost::new(settings, Seed::from([9; 32]), Now { mono: Duration::ZERO, wall: 1_000_000 });
         let mut bench = Self {
             host,
             now: Duration::ZERO,
@@ -222,9 +227,10 @@ impl Bench {
 
     /// The result that was sent for a request, and the events before it.
     pub(super) fn result(&mut self, id: &str) -> Value {
-        let at = self.sent.iter().position(|frame| {
-            frame["method"] == "node.invoke.result" && frame["params"]["id"] == id
-        });
+        let at = self
+            .sent
+            .iter()
+            .position(|frame| frame["method"] == "node.invoke.result" && frame["params"]["id"] == id);
         let at = at.unwrap_or_else(|| panic!("no result of {id}: {:#?}", self.sent));
         self.sent.remove(at).unwrap()["params"].clone()
     }
@@ -249,7 +255,10 @@ impl Bench {
         events
             .map(|frame| {
                 let payload = frame["params"]["payloadJSON"].as_str().unwrap();
-                (frame["params"]["event"].as_str().unwrap().to_owned(), serde_json::from_str(payload).unwrap())
+                (
+                    frame["params"]["event"].as_str().unwrap().to_owned(),
+                    serde_json::from_str(payload).unwrap(),
+                )
             })
             .collect()
     }

@@ -60,7 +60,10 @@ impl Tokens {
         }
         let tokens = file.gateways.into_iter().filter_map(|(origin, mut gateway)| {
             let entry = gateway.tokens.remove("node").filter(|entry| is_usable(&entry.token))?;
-            Some((origin, DeviceToken { token: Secret::new(entry.token), updated_at_ms: entry.updated_at_ms }))
+            Some((
+                origin,
+                DeviceToken { token: Secret::new(entry.token), updated_at_ms: entry.updated_at_ms },
+            ))
         });
         Self(tokens.collect())
     }

@@ -17,13 +17,15 @@ pub(super) struct Which {
 
 impl Which {
     pub(super) fn new(params: &Value) -> Result<Self, Fault> {
-        let bins = params.get("bins").and_then(Value::as_array).ok_or_else(|| Fault::invalid("bins required"))?;
+        let bins =
+            params.get("bins").and_then(Value::as_array).ok_or_else(|| Fault::invalid("bins required"))?;
         if bins.len() > MOST {
             return Err(Fault::invalid(format!("bins has {} names; at most {MOST}", bins.len())));
         }
         let mut names = Vec::new();
         for (index, name) in bins.iter().enumerate() {
-            let name = name.as_str().ok_or_else(|| Fault::invalid(format!("bins/{index} is no string")))?.trim();
+            let name =
+                name.as_str().ok_or_else(|| Fault::invalid(format!("bins/{index} is no string")))?.trim();
             if name.len() > LONGEST || name.contains('\0') {
                 return Err(Fault::invalid(format!("bins/{index} is no name of a program")));
             }

@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use telson_core::auth::Secret;
 use telson_core::config::Flags;
 
+use super::node::Node;
+
 /// The gateway of a personal AI assistant.
 #[derive(Debug, Parser)]
 #[command(name = "telson", version = super::VERSION, disable_help_subcommand = true, arg_required_else_help = true)]
@@ -66,6 +68,11 @@ pub(crate) enum Command {
     Devices {
         #[command(subcommand)]
         command: Devices,
+    },
+    /// This machine as a node, which does what its gateway asks for
+    Node {
+        #[command(subcommand)]
+        command: Node,
     },
     /// The configuration
     Config {
@@ -405,7 +412,7 @@ pub(crate) enum Config {
 }
 
 /// Takes a secret so that nothing prints it.
-fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
+pub(super) fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
     Ok(Secret::new(text))
 }
 

@@ -13,6 +13,7 @@ mod error;
 mod exit;
 mod import;
 mod models;
+mod node;
 mod serve;
 mod sessions;
 mod show;
@@ -63,8 +64,8 @@ async fn execute<R: Runtime>(runtime: R, program: &str, args: Vec<OsString>) -> 
     let env = environment();
     let mut terminal = Terminal::detect(&env, cli.global.no_color);
     terminal.quiet_out = cli.global.json;
-    // A conversation is told as it happens, event by event.
-    let lines = matches!(cli.command, Command::Chat(_));
+    // A conversation, and the life of a node, are told as they happen, event by event.
+    let lines = matches!(cli.command, Command::Chat(_) | Command::Node { command: node::Node::Run(_) });
     let output = Output { json: cli.global.json, lines, terminal };
     let places = Places::resolve(cli.global.state_dir.as_deref(), cli.global.config.as_deref(), env);
     let outcome = match places {
@@ -112,6 +113,7 @@ async fn dispatch<R: Runtime>(
         Command::Devices { command: Devices::List(args) } => {
             show::devices(&runtime, &places, &args, output).await
         }
+        Command::Node { command } => node::execute(runtime, &places, &command, output).await,
         Command::Config { command: Config::Validate } => configure::validate(&places, output),
         Command::Completions { shell } => {
             completions(shell, program, output);

@@ -130,7 +130,7 @@ impl Target {
 }
 
 /// Whether plain text to a host stays on this machine, in its networks or in its tailnet.
-fn is_near(host: &Host<&str>) -> bool {
+pub(super) fn is_near(host: &Host<&str>) -> bool {
     match host {
         Host::Ipv4(ip) => is_private(*ip),
         Host::Ipv6(ip) => ip

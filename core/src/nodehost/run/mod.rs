@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::approvals::evaluate::{Command, Outcome as Ruling, Policy, Verdict};
+use crate::approvals::evaluate::{Command, Outcome as Ruling, Policy, Surroundings as _, Verdict};
 use crate::approvals::policy::{ApprovalsFile, Security};
 
 use super::desk::{Act, Desk, Errand, Fault, Outcome, Work};
@@ -61,7 +61,6 @@ struct Case {
     policy: Policy,
     lookup: Lookup,
     asked: Questions,
-    executables: Vec<String>,
 }
 
 struct Running {
@@ -90,7 +89,7 @@ impl Run {
             && case.lookup.program(program).is_none()
         {
             // What starts is looked up as well, so that it is the same that was judged.
-            let _ = crate::approvals::evaluate::Surroundings::resolve(&case.lookup, program);
+            let _ = case.lookup.resolve(program);
         }
         if let Some(open) = case.lookup.open() {
             if case.lookup.is_excessive() {
@@ -138,7 +137,6 @@ impl Run {
             case.file.note_use(agent, pattern, desk.now.wall, &text, resolved);
             changed = true;
         }
-        case.executables.clone_from(&verdict.executables);
         if changed && policy::is_sound(case.raw.as_deref()) {
             let (text, was) = (case.file.text(), case.raw.clone());
             desk.act(Act::Ask(Errand::WritePolicy { text, was }));
@@ -157,7 +155,8 @@ impl Run {
         let run_id = self.request.run_id.as_deref().filter(|_| desk.protocol >= 4);
         self.approved = run_id.is_some_and(|run_id| desk.grants.take(run_id));
         if !self.approved {
-            let text = "an approval was passed over: the gateway does not vouch for it, or it was used before";
+            let text =
+                "an approval was passed over: the gateway does not vouch for it, or it was used before";
             desk.act(Act::Say(News::urgent("approval-ignored", text)));
         }
         self.approved
@@ -172,7 +171,8 @@ impl Run {
         };
         if !self.request.env.left_out.is_empty() {
             let names = self.request.env.left_out.join(", ");
-            let text = format!("variables that a caller must not set were left out: {}", shorten(&names, 500));
+            let text =
+                format!("variables that a caller must not set were left out: {}", shorten(&names, 500));
             desk.act(Act::Say(News::new("env-left-out", text)));
         }
         let mut env = desk.machine.environment.clone();
@@ -274,8 +274,8 @@ impl Work for Run {
                 let file = policy::parse(desk, raw.as_deref());
                 let policy = Policy::of(&file, &self.request.agent);
                 let lookup = Lookup::new(desk.machine.home.clone());
-                let (asked, executables) = (Questions::default(), Vec::new());
-                self.judge(desk, Box::new(Case { raw, file, policy, lookup, asked, executables }));
+                let asked = Questions::default();
+                self.judge(desk, Box::new(Case { raw, file, policy, lookup, asked }));
             }
             (Phase::Judging(mut case), Outcome::Found { programs, files }) => {
                 let asked = std::mem::take(&mut case.asked);
@@ -290,11 +290,16 @@ impl Work for Run {
                 desk.act(Act::Ask(Errand::ReadPolicy));
             }
             (Phase::Noting(_), Outcome::Changed) => {
-                desk.answer(Err(Fault::unavailable("the exec policy of this node keeps changing; try again")));
+                desk.answer(Err(Fault::unavailable(
+                    "the exec policy of this node keeps changing; try again",
+                )));
             }
             // A use that cannot be noted is no reason to forbid what the policy allows.
             (Phase::Noting(case), Outcome::Failed(reason)) => {
-                desk.act(Act::Say(News::urgent("policy", format!("the use of the exec policy cannot be noted: {reason}"))));
+                desk.act(Act::Say(News::urgent(
+                    "policy",
+                    format!("the use of the exec policy cannot be noted: {reason}"),
+                )));
                 self.start(desk, &case);
             }
             (Phase::Reading | Phase::Judging(_), Outcome::Failed(reason)) => {
@@ -307,8 +312,12 @@ impl Work for Run {
     fn moved(&mut self, desk: &mut Desk<'_>, event: ProcessEvent) {
         let Phase::Running(running) = &mut self.phase else { return };
         match event {
-            ProcessEvent::Stdout(bytes) => running.capture.push(desk.now.mono, Stream::Out, &bytes, desk.progress),
-            ProcessEvent::Stderr(bytes) => running.capture.push(desk.now.mono, Stream::Err, &bytes, desk.progress),
+            ProcessEvent::Stdout(bytes) => {
+                running.capture.push(desk.now.mono, Stream::Out, &bytes, desk.progress)
+            }
+            ProcessEvent::Stderr(bytes) => {
+                running.capture.push(desk.now.mono, Stream::Err, &bytes, desk.progress)
+            }
             ProcessEvent::Exited(code) => {
                 Self::pass_on(running, desk, true);
                 let (capture, timed_out) = (std::mem::take(&mut running.capture), running.timed_out);

@@ -76,7 +76,11 @@ impl RunRequest {
         let timeout = match params.get("timeoutMs") {
             None | Some(Value::Null) => limits::NODE_RUN_MS,
             Some(timeout) => match timeout.as_f64() {
-                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast to an integer saturates")]
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "a cast to an integer saturates"
+                )]
                 Some(ms) if ms >= 1.0 => (ms as u64).min(limits::NODE_RUN_LONGEST_MS),
                 Some(0.0) => limits::NODE_RUN_MS,
                 _ => return Err(Fault::invalid("timeoutMs is no positive number")),
@@ -106,7 +110,8 @@ impl RunRequest {
 
 fn argv(params: &Value) -> Result<Vec<String>, Fault> {
     let words = params.get("command").and_then(Value::as_array).filter(|words| !words.is_empty());
-    let words = words.ok_or_else(|| Fault::invalid("command required: the program and its arguments as a list"))?;
+    let words =
+        words.ok_or_else(|| Fault::invalid("command required: the program and its arguments as a list"))?;
     if words.len() > MOST.0 {
         return Err(Fault::invalid(format!("command has {} words; at most {}", words.len(), MOST.0)));
     }
@@ -255,12 +260,21 @@ mod tests {
     #[test]
     fn what_is_left_out_has_a_sensible_value() {
         let request = read(&json!({"command": ["uname"]})).unwrap();
-        assert_eq!((request.agent.as_str(), request.session.as_str(), request.run_id), ("main", "node", None));
+        assert_eq!(
+            (request.agent.as_str(), request.session.as_str(), request.run_id),
+            ("main", "node", None)
+        );
         assert_eq!(request.cwd.as_deref(), Some("/home/ann"));
         assert_eq!(request.timeout, millis(limits::NODE_RUN_MS));
         assert_eq!(request.approval, Approval::None);
-        assert_eq!(read(&json!({"command": ["a"], "cwd": "~/x"})).unwrap().cwd.as_deref(), Some("/home/ann/x"));
-        assert_eq!(read(&json!({"command": ["a"], "timeoutMs": 1e300})).unwrap().timeout, millis(limits::NODE_RUN_LONGEST_MS));
+        assert_eq!(
+            read(&json!({"command": ["a"], "cwd": "~/x"})).unwrap().cwd.as_deref(),
+            Some("/home/ann/x")
+        );
+        assert_eq!(
+            read(&json!({"command": ["a"], "timeoutMs": 1e300})).unwrap().timeout,
+            millis(limits::NODE_RUN_LONGEST_MS)
+        );
     }
 
     #[test]
@@ -271,7 +285,10 @@ mod tests {
             read(&params).map(|request| request.approval)
         };
         assert_eq!(approval(json!({"approved": true})), Ok(Approval::Once));
-        assert_eq!(approval(json!({"approved": true, "approvalDecision": "allow-always"})), Ok(Approval::Always));
+        assert_eq!(
+            approval(json!({"approved": true, "approvalDecision": "allow-always"})),
+            Ok(Approval::Always)
+        );
         for none in [
             json!({"approved": "true"}),
             json!({"approved": 1}),
