@@ -16,6 +16,7 @@ mod http;
 mod import;
 mod life;
 mod limits;
+mod node_host;
 mod provider;
 mod providers;
 mod readme;

@@ -1,4 +1,5 @@
-//! Clients that nobody here wrote, unchanged from npm, against both binaries.
+//! Clients that nobody here wrote, unchanged from npm, against both binaries; and our node host against a gateway
+//! that nobody here wrote.
 //!
 //! `scripts/interop-setup` installs them into a cache outside the tree.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -6,6 +7,7 @@
 mod gateway_client;
 mod llama;
 mod mcp;
+mod node_host;
 mod openclaw;
 mod openclaw_node;
 mod sdk;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -192,7 +192,7 @@ pub fn is_private(path: &Path) -> bool {
 
 /// The lines that a process has printed.
 #[derive(Clone, Default)]
-struct Log {
+pub(super) struct Log {
     shared: Arc<(Mutex<Lines>, Condvar)>,
 }
 
@@ -204,7 +204,7 @@ struct Lines {
 }
 
 impl Log {
-    fn follow(&self, pipe: impl Read + Send + 'static) {
+    pub(super) fn follow(&self, pipe: impl Read + Send + 'static) {
         let shared = Arc::clone(&self.shared);
         shared.0.lock().expect("no reader panics").open += 1;
         thread::spawn(move || {
@@ -218,7 +218,16 @@ impl Log {
     }
 
     fn wait_for(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
-        let deadline = Instant::now() + PATIENCE;
+        self.wait_within(PATIENCE, what, wanted)
+    }
+
+    pub(super) fn wait_within(
+        &self,
+        patience: Duration,
+        what: &str,
+        wanted: impl Fn(&str) -> bool,
+    ) -> String {
+        let deadline = Instant::now() + patience;
         let mut lines = self.shared.0.lock().expect("no reader panics");
         loop {
             if let Some(line) = lines.lines.iter().find(|line| wanted(line)) {
@@ -231,7 +240,7 @@ impl Log {
         }
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let mut text = self.shared.0.lock().expect("no reader panics").lines.join("\n");
         text.push('\n');
         text
