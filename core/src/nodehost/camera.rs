@@ -132,7 +132,7 @@ impl Work for Snap {
                 desk.answer(outcome);
             }
             ProcessEvent::Failed(reason) => {
-                desk.answer(Err(Fault::unavailable(format!("CAMERA_UNAVAILABLE: {reason}"))))
+                desk.answer(Err(Fault::unavailable(format!("CAMERA_UNAVAILABLE: {reason}"))));
             }
         }
     }

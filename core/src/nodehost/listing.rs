@@ -95,7 +95,7 @@ impl Work for Listing {
     fn told(&mut self, desk: &mut Desk<'_>, outcome: Outcome) {
         desk.answer(match outcome {
             Outcome::Listed { path, entries, truncated } => {
-                let entries: Vec<Value> = entries.into_iter().map(shown).collect();
+                let entries: Vec<Value> = entries.iter().map(shown).collect();
                 Ok(json!({"path": path, "entries": entries, "truncated": truncated}))
             }
             Outcome::Failed(reason) => Err(Fault::unavailable(reason)),
@@ -104,7 +104,7 @@ impl Work for Listing {
     }
 }
 
-fn shown(entry: Entry) -> Value {
+fn shown(entry: &Entry) -> Value {
     let mut shown = json!({"name": entry.name, "kind": entry.kind.as_str()});
     if let (Some(size), Some(object)) = (entry.size, shown.as_object_mut()) {
         object.insert("size".to_owned(), size.into());

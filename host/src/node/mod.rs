@@ -95,7 +95,7 @@ pub async fn run<R: Runtime>(runtime: R, options: NodeOptions) -> io::Result<()>
         match next {
             Next::Event(Some(input)) => engine.tell(input).await,
             Next::Signal(Some(Signal::Hangup | Signal::User1 | Signal::User2)) => {
-                engine.tell(Input::Retry).await
+                engine.tell(Input::Retry).await;
             }
             // A second one means now.
             Next::Signal(_) if asked => break,

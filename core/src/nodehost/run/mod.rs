@@ -313,10 +313,10 @@ impl Work for Run {
         let Phase::Running(running) = &mut self.phase else { return };
         match event {
             ProcessEvent::Stdout(bytes) => {
-                running.capture.push(desk.now.mono, Stream::Out, &bytes, desk.progress)
+                running.capture.push(desk.now.mono, Stream::Out, &bytes, desk.progress);
             }
             ProcessEvent::Stderr(bytes) => {
-                running.capture.push(desk.now.mono, Stream::Err, &bytes, desk.progress)
+                running.capture.push(desk.now.mono, Stream::Err, &bytes, desk.progress);
             }
             ProcessEvent::Exited(code) => {
                 Self::pass_on(running, desk, true);
