@@ -36,6 +36,66 @@ const TRIES: u32 = 4;
 /// How much of a command and of its output an event carries, in characters.
 const EVENT: (usize, usize) = (2_000, 20_000);
 
+/// Programs that run what their arguments say: to list one would be to list everything. An approval lets them run, and
+/// teaches nothing.
+const CARRIERS: &[&str] = &[
+    "ash",
+    "awk",
+    "bash",
+    "busybox",
+    "bun",
+    "chroot",
+    "csh",
+    "dash",
+    "deno",
+    "doas",
+    "ed",
+    "env",
+    "expect",
+    "find",
+    "fish",
+    "flock",
+    "gawk",
+    "ionice",
+    "ksh",
+    "lua",
+    "make",
+    "mawk",
+    "nice",
+    "node",
+    "nohup",
+    "npx",
+    "nsenter",
+    "osascript",
+    "parallel",
+    "perl",
+    "php",
+    "pkexec",
+    "python",
+    "ruby",
+    "runuser",
+    "script",
+    "setsid",
+    "sh",
+    "ssh",
+    "stdbuf",
+    "strace",
+    "su",
+    "sudo",
+    "systemd-run",
+    "taskset",
+    "tclsh",
+    "time",
+    "timeout",
+    "toybox",
+    "unshare",
+    "vi",
+    "vim",
+    "watch",
+    "xargs",
+    "zsh",
+];
+
 /// A command that is to run.
 pub(super) struct Run {
     request: RunRequest,
@@ -131,7 +191,9 @@ impl Run {
         let (agent, text) = (self.request.agent.as_str(), shorten(&self.request.text, EVENT.0));
         let mut changed = false;
         if always {
-            changed = case.file.allow_always(agent, &text, &verdict.executables, || desk.entropy.uuid());
+            let plain: Vec<String> =
+                verdict.executables.iter().filter(|path| !carries(path)).cloned().collect();
+            changed = case.file.allow_always(agent, &text, &plain, || desk.entropy.uuid());
         }
         for (pattern, resolved) in &verdict.used {
             case.file.note_use(agent, pattern, desk.now.wall, &text, resolved);
@@ -347,6 +409,13 @@ impl Work for Run {
             desk.act(Act::Kill);
         }
     }
+}
+
+/// Whether an executable runs what its arguments say; versions at the end of its name do not matter.
+fn carries(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let bare = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-');
+    CARRIERS.contains(&name) || CARRIERS.contains(&bare)
 }
 
 /// The beginning of a text.

@@ -119,9 +119,13 @@ fn an_approval_for_always_extends_the_allowlist_by_what_ran() {
     assert_eq!(patterns(&bench), ["/usr/bin/git", "/usr/bin/uname"]);
     bench.invoke("2", "system.run", &json!({"command": ["uname"]}));
     assert_eq!(bench.spawned.len(), 2, "it needs no approval any more");
+    // A program that runs what its arguments say would open everything.
+    bench.programs.extend(["env", "python3.12"]);
+    bench.invoke("4", "system.run", &always("env | python3.12", "c"));
+    assert_eq!((bench.spawned.len(), patterns(&bench).len()), (3, 2));
     // What was not understood is allowed once, and teaches nothing: the shell itself is never listed.
     bench.invoke("3", "system.run", &always("sleep $(uname)", "b"));
-    assert_eq!(bench.spawned.len(), 3);
+    assert_eq!(bench.spawned.len(), 4);
     assert_eq!(patterns(&bench), ["/usr/bin/git", "/usr/bin/uname"]);
 }
 
