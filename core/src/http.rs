@@ -3,6 +3,7 @@
 //! The head comes first. The gateway answers it at once, or asks for the body and answers then; an answer is
 //! whole, or a head that pieces follow.
 
+use crate::ingress::answer::SAFE;
 use crate::peer::Peer;
 
 /// The head of a request that is not a WebSocket upgrade.
@@ -86,17 +87,15 @@ impl HttpResponse {
 
     /// A response of any type.
     pub fn of(status: u16, content_type: impl Into<String>, body: impl Into<String>) -> Self {
-        let headers = vec![
-            ("content-type", content_type.into()),
-            ("x-content-type-options", "nosniff".to_owned()),
-            ("referrer-policy", "no-referrer".to_owned()),
-        ];
+        let safe = SAFE.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        let headers = std::iter::once(("content-type", content_type.into())).chain(safe).collect();
         Self { status, headers, body: body.into() }
     }
 
-    /// The same response with one more header.
+    /// The same response with this header, in place of another one of its name.
     #[must_use]
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.retain(|(found, _)| *found != name);
         self.headers.push((name, value.into()));
         self
     }

@@ -78,6 +78,16 @@ limits! {
         "Denials of one caller and method within it become two lines of the book: the first, and their number.";
     AUDIT_FOLDED: "audit-folded" = 256, "denials", None,
         "Beyond it denials of further callers and methods are counted together.";
+    DENIED_REQUESTS: "denied-requests" = 300, "answers", None,
+        "One more request or frame that is refused as invalid or not permitted within `denied-window` closes the connection with 1008.";
+    DENIED_WINDOW_MS: "denied-window" = 10_000, "ms", None,
+        "The window in which refused requests of a connection are counted.";
+    PROXY_HOPS: "proxy-hops" = 64, "addresses", None,
+        "A longer X-Forwarded-For of which all addresses so far are proxies names nobody: HTTP 403.";
+    HINTS: "hints" = 64, "lines", None,
+        "Beyond it no line names the setting that would let a refused client in.";
+    HINT_MS: "hint-rest" = 600_000, "ms", None,
+        "How long such a line is not repeated.";
     AUDIT_ROWS: "audit" = 100_000, "lines", None,
         "The oldest lines of the book of deeds beyond it are removed.";
     TICK_MS: "tick" = 30_000, "ms", None,
@@ -116,6 +126,28 @@ limits! {
         "Beyond it the oldest pairing request of the address is dropped.";
     PAIR_REQUEST_TTL_MS: "pair-request-ttl" = 300_000, "ms", None,
         "How long a pairing request waits for a decision.";
+    SETUP_CODES: "setup-codes" = 32, "codes", None,
+        "One more setup code is refused until some are forgotten.";
+    SETUP_CODE_TTL_MS: "setup-code-ttl" = 600_000, "ms", None,
+        "How long a setup code is good at most; whether it was redeemed can be asked for as long again.";
+    SERVICE_TOKENS: "service-tokens" = 100, "tokens", None,
+        "One more service token is refused until one is revoked or has ended.";
+    NODE_RECORDS: "nodes" = 1_024, "nodes", None,
+        "Nothing is kept of a further node, and it can be asked for nothing.";
+    NODE_INVOKES: "node-invokes-total" = 1_024, "invocations", None,
+        "A further `node.invoke` is refused with `UNAVAILABLE`, retryable.";
+    NODE_INVOKES_EACH: "node-invokes" = 64, "invocations", None,
+        "A further `node.invoke` of the same node is refused with `UNAVAILABLE`, retryable.";
+    NODE_INVOKE_MS: "node-invoke" = 30_000, "ms", None,
+        "How long `node.invoke` waits when it is not told.";
+    NODE_PARAMS_BYTES: "node-params" = 1_048_576, "bytes", None,
+        "Larger parameters of `node.invoke` are refused with `INVALID_REQUEST`.";
+    NODE_EXECS: "node-execs" = 1_024, "programs", None,
+        "Beyond it nothing more is heard of the program on a node that was begun first.";
+    NODE_RUNS: "node-runs" = 4, "runs", None,
+        "What a node says while so many of its runs are open is not answered.";
+    NODE_ACTIONS: "node-actions" = 64, "commands", None,
+        "A further command does not wait for the node; its caller is refused.";
     HISTORY_MESSAGES: "history-messages" = 1_000, "messages", None,
         "The most that `chat.history` returns; 200 when not asked for a number.";
     HISTORY_BYTES: "history-bytes" = 6_291_456, "bytes", None,

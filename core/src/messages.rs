@@ -8,6 +8,7 @@ use telson_proto::{CloseCode, Dialect, ErrorShape, EventName, Json, Protocol, St
 
 use crate::auth::Principal;
 use crate::ids::{ConnId, SessionKey, Ticket};
+use crate::ingress::{Hint, Rules};
 use crate::peer::Peer;
 
 /// From a switchboard to the gateway.
@@ -22,6 +23,8 @@ pub enum Up {
         /// The connection.
         conn: ConnId,
     },
+    /// An upgrade was refused for want of a setting.
+    Hint(Hint),
     /// A sign of life from the client itself: a pong.
     Alive {
         /// The connection.
@@ -133,6 +136,8 @@ pub enum Down {
         /// The name the client used.
         spelling: String,
     },
+    /// From now on upgrades are judged by these rules.
+    Rules(Arc<Rules>),
     /// Close one connection.
     Close {
         /// The connection.

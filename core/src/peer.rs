@@ -1,6 +1,11 @@
-//! What the adapter saw of a client before it said anything: address and upgrade headers (spec 01 §3.2).
+//! Who is at the other end of a connection or request: its address, its page, and how it came (spec 01 §3.2).
+//!
+//! The adapter makes a peer of what it saw. Until [`crate::ingress`] has looked at it, a peer that came through a
+//! proxy is attributed to nobody; what is decided there can only make it more.
 
 use std::net::{IpAddr, SocketAddr};
+
+use crate::ingress::{Kind, Trail};
 
 /// Where the adapter listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,31 +16,71 @@ pub struct Listening {
     pub tailnet: Option<SocketAddr>,
 }
 
+/// On which listener something came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Listener {
+    /// The gateway's port.
+    #[default]
+    Main,
+    /// The loopback port on which nothing but the tailnet's proxy is expected.
+    Tailnet,
+}
+
 /// The facts about the other end of a connection or HTTP request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// The socket's address, with IPv4-mapped addresses unmapped.
+    /// The client's address: the socket's, or the one for which a trusted proxy vouches.
     pub addr: IpAddr,
-    /// The `Host` header.
+    /// The socket's address, with IPv4-mapped addresses unmapped.
+    pub socket: IpAddr,
+    /// On which listener it came.
+    pub listener: Listener,
+    /// Whether the client speaks TLS, with the gateway or with a trusted proxy.
+    pub secure: bool,
+    /// The `Host` header; from a trusted proxy the host that its client asked for.
     pub host: Option<String>,
-    /// The `Origin` header.
+    /// The `Origin` header; several are joined, so that they match nothing.
     pub origin: Option<String>,
-    /// Whether any header of a proxy was present: `Forwarded`, `X-Forwarded-*`, `X-Real-IP`, `Via`,
-    /// `CF-Connecting-IP` or `Tailscale-*`.
-    pub forwarded: bool,
+    /// How it came.
+    pub kind: Kind,
+    /// The headers of an upgrade, until they have been looked at; then those that a connect needs.
+    pub trail: Trail,
+    /// What follows the `?` in the target of an upgrade.
+    pub query: Option<String>,
 }
 
 impl Peer {
     /// A peer with an address and no headers.
     pub fn at(addr: IpAddr) -> Self {
-        Self { addr: addr.to_canonical(), host: None, origin: None, forwarded: false }
+        Self::seen(addr, Listener::Main, &[])
+    }
+
+    /// A peer as an adapter sees it, with the lines of the request's head, names in lower case. The trail is left
+    /// empty.
+    pub fn seen(socket: IpAddr, listener: Listener, head: &[(String, String)]) -> Self {
+        let socket = socket.to_canonical();
+        let lines = |name: &str| {
+            let values: Vec<&str> =
+                head.iter().filter(|(found, _)| found == name).map(|(_, value)| value.as_str()).collect();
+            (!values.is_empty()).then(|| values.join(", "))
+        };
+        Self {
+            addr: socket,
+            socket,
+            listener,
+            secure: false,
+            host: lines("host"),
+            origin: lines("origin"),
+            kind: Kind::untrusting(socket, listener, head),
+            trail: Trail::default(),
+            query: None,
+        }
     }
 
     /// Whether the client is on this host and nobody stands between: a loopback peer without proxy headers,
     /// and, for browsers, a page of this host [spec 01 §3.2, D7]. It shortens pairing and grants nothing.
     pub fn is_direct_local(&self) -> bool {
-        self.addr.to_canonical().is_loopback()
-            && !self.forwarded
+        self.kind == Kind::DirectLocal
             && (self.origin.is_none() || self.host_name().is_some_and(is_loopback_name))
     }
 
@@ -88,7 +133,26 @@ mod tests {
         assert!(!peer.is_direct_local());
         peer.host = Some("[::1]:18789".into());
         assert!(peer.is_direct_local());
-        peer.forwarded = true;
-        assert!(!peer.is_direct_local());
+    }
+
+    #[test]
+    fn an_adapters_view_trusts_no_proxy() {
+        let here = IpAddr::from([127, 0, 0, 1]);
+        for name in ["forwarded", "x-forwarded-for", "x-real-ip", "via", "cf-ray", "tailscale-user-login"] {
+            let peer = Peer::seen(here, Listener::Main, &[(name.to_owned(), "9.9.9.9".to_owned())]);
+            assert!(!peer.is_direct_local(), "{name}");
+            assert_eq!(peer.addr, here, "{name}");
+        }
+    }
+
+    #[test]
+    fn several_origins_are_none_that_is_allowed() {
+        let line = |value: &str| ("origin".to_owned(), value.to_owned());
+        let peer = Peer::seen(
+            IpAddr::from([127, 0, 0, 1]),
+            Listener::Main,
+            &[line("http://localhost:1"), line("http://localhost:1")],
+        );
+        assert_eq!(peer.origin.as_deref(), Some("http://localhost:1, http://localhost:1"));
     }
 }

@@ -5,11 +5,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use telson_proto::{Json, Scopes};
 
 use crate::api::ApiSettings;
-use crate::auth::Secret;
+use crate::auth::{Secret, TrustedProxySettings};
 use crate::ids::AgentId;
+use crate::ingress::IngressSettings;
 use crate::limits;
 use crate::mcp::settings::McpServerSettings;
 use crate::messages::ConnLimits;
@@ -92,6 +94,10 @@ pub struct AuthSettings {
     pub lockout: Duration,
     /// Whether loopback addresses are slowed down instead of locked out.
     pub exempt_loopback: bool,
+    /// Whose word about clients counts, and by which names the gateway is known.
+    pub ingress: IngressSettings,
+    /// Users for whom a proxy vouches; counts in [`AuthMode::TrustedProxy`].
+    pub trusted_proxy: TrustedProxySettings,
     /// `gateway.controlUi.allowedOrigins`, lower case.
     pub allowed_origins: Vec<String>,
     /// `gateway.controlUi.allowInsecureAuth`, for v3 connections only.
@@ -100,6 +106,8 @@ pub struct AuthSettings {
     pub disable_device_auth: bool,
     /// `gateway.nodes.pairing.autoApproveLocal`.
     pub auto_approve_local: bool,
+    /// `gateway.nodes.pairing.autoApproveCidrs`: networks whose new nodes are approved at once.
+    pub auto_approve_networks: Vec<IpNet>,
 }
 
 /// What the gateway asks for.
@@ -111,6 +119,11 @@ pub enum AuthMode {
     Token(Secret),
     /// The shared password.
     Password(Secret),
+    /// A trusted proxy's word.
+    TrustedProxy {
+        /// What clients on this host may show instead.
+        password: Option<Secret>,
+    },
 }
 
 impl AuthMode {
@@ -120,6 +133,7 @@ impl AuthMode {
             Self::None => "none",
             Self::Token(_) => "token",
             Self::Password(_) => "password",
+            Self::TrustedProxy { .. } => "trusted-proxy",
         }
     }
 }
@@ -386,10 +400,13 @@ impl AuthSettings {
             window: limits::millis(limits::AUTH_WINDOW_MS),
             lockout: limits::millis(limits::AUTH_LOCKOUT_MS),
             exempt_loopback: true,
+            ingress: IngressSettings::default(),
+            trusted_proxy: TrustedProxySettings::default(),
             allowed_origins: Vec::new(),
             allow_insecure_auth: false,
             disable_device_auth: false,
             auto_approve_local: true,
+            auto_approve_networks: Vec::new(),
         }
     }
 }

@@ -11,11 +11,13 @@ pub mod dialect;
 pub mod error;
 pub mod event;
 pub mod json;
+pub mod node;
 pub mod params;
 pub mod protocol;
 pub mod scope;
 pub mod session;
 pub mod system;
+pub mod token;
 pub mod tools;
 
 pub use dialect::{Dialect, Inbound};

@@ -17,6 +17,8 @@ mod import;
 mod life;
 mod limits;
 mod node_host;
+mod nodes;
+mod pairing;
 mod provider;
 mod providers;
 mod readme;

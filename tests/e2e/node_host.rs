@@ -2,12 +2,15 @@
 
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::time::Instant;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use telson_tests::on_every_runtime;
+use telson_tests::support::PATIENCE;
 use telson_tests::support::background::Background;
 use telson_tests::support::binary::Binary;
+use telson_tests::support::client::Dialect;
 use telson_tests::support::gateway::{Home, is_private};
 use tungstenite::{Message, WebSocket};
 
@@ -20,6 +23,7 @@ on_every_runtime!(
     a_node_does_what_it_is_asked_for,
     a_node_kills_what_takes_too_long_or_is_taken_back,
     a_node_that_waits_for_approval_names_the_request,
+    a_node_answers_the_operators_of_its_gateway,
 );
 
 fn node(home: &Home, arguments: &[&str]) -> Background {
@@ -103,7 +107,7 @@ impl Played {
     /// Waits for the node and hears its greeting.
     fn meet(listener: &TcpListener) -> Self {
         let (stream, _) = listener.accept().unwrap();
-        stream.set_read_timeout(Some(telson_tests::support::PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut played = Self { socket: tungstenite::accept(stream).unwrap(), greeting: Value::Null };
         played.event("connect.challenge", &json!({"nonce": "n", "ts": 1_769_700_000_000_u64}));
         played.greeting = played.hear();
@@ -219,7 +223,7 @@ fn a_node_kills_what_takes_too_long_or_is_taken_back(binary: Binary) {
     allow_everything(&home);
     let (mut gateway, node) = played(&home, 4);
     let endless =
-        |mark: &str| json!(["/bin/sh", "-c", format!("echo $$ > {mark}; echo {mark}; sleep 600; true")]);
+        |mark: &str| json!(["/bin/sh", "-c", format!("sleep 600 & echo $! > {mark}; echo {mark}; wait")]);
     gateway.invoke("1", "system.run", &json!({"command": endless("one"), "timeoutMs": 300}));
     let payload = gateway.payload("1");
     assert_eq!((&payload["timedOut"], &payload["success"]), (&json!(true), &json!(false)), "{payload}");
@@ -233,9 +237,16 @@ fn a_node_kills_what_takes_too_long_or_is_taken_back(binary: Binary) {
     assert_eq!(gateway.result("2")["error"]["message"], "cancelled by the gateway");
     assert_eq!(node.stop(), Some(0));
     for mark in ["one", "two"] {
-        let pid = std::fs::read_to_string(home.path(mark)).unwrap();
-        let group = rustix::process::Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
-        assert!(rustix::process::test_kill_process_group(group).is_err(), "nobody of {mark} is left");
+        dies(std::fs::read_to_string(home.path(mark)).unwrap().trim());
+    }
+}
+
+/// Waits until a process is dead, buried or not.
+fn dies(id: &str) {
+    let late = Instant::now() + PATIENCE;
+    while std::fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|stat| !stat.contains(") Z ")) {
+        assert!(Instant::now() < late, "process {id} is still alive");
+        std::thread::yield_now();
     }
 }
 
@@ -252,5 +263,26 @@ fn a_node_that_waits_for_approval_names_the_request(binary: Binary) {
     node.signal(Signal::HUP);
     Played::meet(&listener).welcome(3);
     node.says("protocol 3");
+    assert_eq!(node.stop(), Some(0));
+}
+
+fn a_node_answers_the_operators_of_its_gateway(binary: Binary) {
+    let gateway = Home::new(binary).start();
+    allow_everything(&gateway.home);
+    let mut desk = gateway.operator(Dialect::V4);
+    let node = node(&gateway.home, &[]);
+    node.says("connected to");
+    let request = desk.event("node.pair.requested", |_| true);
+    desk.ask("node.pair.approve", &json!({"requestId": request["requestId"]}));
+    node.says("approved at the gateway");
+    let invoke = |command: &str, params: Value| json!({"nodeId": request["nodeId"], "command": command, "params": params, "idempotencyKey": command, "timeoutMs": 25_000});
+    let found = desk.ask("node.invoke", &invoke("system.which", json!({"bins": ["sh"]})));
+    assert!(Path::new(found["payload"]["bins"]["sh"].as_str().unwrap()).is_absolute(), "{found}");
+    let ran = desk.ask("node.invoke", &invoke("system.run", json!({"command": ["echo", "tide"]})));
+    assert_eq!(
+        (&ran["payload"]["stdout"], &ran["payload"]["exitCode"]),
+        (&json!("tide\n"), &json!(0)),
+        "{ran}"
+    );
     assert_eq!(node.stop(), Some(0));
 }

@@ -4,12 +4,15 @@
 //! `scripts/interop-setup` installs them into a cache outside the tree.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod browser;
 mod gateway_client;
 mod llama;
 mod mcp;
 mod node_host;
 mod openclaw;
 mod openclaw_node;
+mod openclaw_node_host;
+mod proxies;
 mod sdk;
 
 use telson_tests::support::binary::workspace;

@@ -50,6 +50,10 @@ pub struct Greeting<'a> {
     pub client_id: &'a str,
     /// `client.mode`.
     pub client_mode: &'a str,
+    /// `operator` or `node`.
+    pub role: &'a str,
+    /// The commands that a node offers.
+    pub commands: &'a [&'a str],
 }
 
 impl<'a> Greeting<'a> {
@@ -64,6 +68,21 @@ impl<'a> Greeting<'a> {
             // Protocol 4 lets a local command line keep its scopes without a device (spec 01 §3.6).
             client_id: "cli",
             client_mode: "cli",
+            role: "operator",
+            commands: &[],
+        }
+    }
+
+    /// A node that offers these commands.
+    pub fn node(dialect: Dialect, token: &'a str, device: &'a Device, commands: &'a [&'a str]) -> Self {
+        Self {
+            scopes: &[],
+            device: Some(device),
+            client_id: "node-host",
+            client_mode: "node",
+            role: "node",
+            commands,
+            ..Self::operator(dialect, token)
         }
     }
 
@@ -73,9 +92,13 @@ impl<'a> Greeting<'a> {
                 "id": self.client_id, "version": "1.0.0", "platform": "linux", "mode": self.client_mode,
                 "displayName": "the end-to-end tests",
             },
-            "role": "operator",
+            "role": self.role,
             "scopes": self.scopes,
         });
+        if !self.commands.is_empty() {
+            params["commands"] = json!(self.commands);
+            params["caps"] = json!(["system"]);
+        }
         let mut auth = json!({});
         for (name, secret) in [("token", self.token), ("password", self.password)] {
             if let Some(secret) = secret {
@@ -88,7 +111,9 @@ impl<'a> Greeting<'a> {
             }
         } else {
             params["auth"] = auth;
-            params["caps"] = json!([]);
+            if self.commands.is_empty() {
+                params["caps"] = json!([]);
+            }
             let protocol = if self.dialect == Dialect::V3 { 3 } else { 4 };
             params["minProtocol"] = json!(protocol);
             params["maxProtocol"] = json!(protocol);
@@ -97,7 +122,7 @@ impl<'a> Greeting<'a> {
             let claim = Claim {
                 client_id: self.client_id,
                 client_mode: self.client_mode,
-                role: "operator",
+                role: self.role,
                 scopes: self.scopes,
                 token: self.token.unwrap_or_default(),
                 platform: "linux",

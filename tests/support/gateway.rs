@@ -140,6 +140,11 @@ impl Gateway {
         self.log.text()
     }
 
+    /// Waits for a line that contains this, and returns it.
+    pub fn logged(&self, part: &str) -> String {
+        self.log.wait_for(part, |line| line.contains(part))
+    }
+
     /// Asks it to stop, as a supervisor does.
     pub fn terminate(&self) {
         self.signal(Signal::TERM);

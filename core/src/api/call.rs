@@ -144,6 +144,7 @@ impl Gateway {
             agent: draft.target.agent.clone(),
             session: draft.target.key.clone(),
             owner: draft.owner,
+            untrusted: false,
         };
         let own = self.tools_for(&context);
         match draft.asked.tools.iter().find(|tool| own.iter().any(|own| own.name == tool.name)) {

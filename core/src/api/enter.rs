@@ -16,6 +16,7 @@ use crate::auth::{BearerFault, Principal, require};
 use crate::gateway::{Gateway, Phase};
 use crate::http::{BodyError, HttpRequest, HttpResponse};
 use crate::ids::HttpId;
+use crate::ingress::{Kind, Stop};
 
 /// A request that is turned away, and how long it waits for its answer.
 struct Turned {
@@ -70,13 +71,16 @@ impl Gateway {
             let message = "too many requests are under way; try again shortly";
             return Err(at_once(Refusal::unavailable(message, 1)));
         }
-        if request.peer.forwarded && request.peer.addr.to_canonical().is_loopback() {
+        if let Kind::Unattributable(fault) = request.peer.kind {
+            if let Some(hint) = Stop::Unattributable(fault).hint(&request.peer) {
+                self.hints.say(self.now.mono, hint);
+            }
             return Err(at_once(Refusal::unattributable()));
         }
         let principal = self.verify_bearer(request).map_err(|fault| {
             tracing::info!(target: "gateway.http", peer = %request.peer.addr, ?fault, "request refused");
             match fault {
-                BearerFault::Missing => at_once(Refusal::unauthorized()),
+                BearerFault::Missing | BearerFault::NotVouched(_) => at_once(Refusal::unauthorized()),
                 BearerFault::Wrong(delay) => Box::new(Turned { refusal: Refusal::unauthorized(), delay }),
                 BearerFault::Elsewhere(why) => at_once(Refusal::forbidden(why)),
                 BearerFault::Locked(after) => {

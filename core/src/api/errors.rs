@@ -67,10 +67,9 @@ impl Refusal {
         refusal.header("retry-after", seconds.to_string())
     }
 
-    /// 403: a proxy on this host stands between, and nobody vouches for it (spec 04 §2.2).
+    /// 403: a proxy stands between, and nobody vouches for it (spec 04 §2.2).
     pub(super) fn unattributable() -> Self {
-        let message =
-            "The request came through a proxy on this host that is not trusted; ask the gateway directly.";
+        let message = "The request came through a proxy that is not trusted; ask the gateway directly, or list the proxy in gateway.trustedProxies.";
         Self { common: true, ..Self::new(403, "proxy_attribution_required", message) }
     }
 

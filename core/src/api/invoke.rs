@@ -48,7 +48,7 @@ impl Gateway {
         authorize(principal, &Effect::RunAgent { session: session.clone() })
             .map_err(|error| Refusal::of(&error))?;
         let owner = principal.holds(Scope::Admin);
-        let context = ToolContext { caller: Caller::Http(id), agent, session, owner };
+        let context = ToolContext { caller: Caller::Http(id), agent, session, owner, untrusted: false };
         // Whether it is unknown or denied is not told.
         let missing = || Refusal::not_found(format!("Tool not available: {}", shown(name)));
         let spec = self.tools_for(&context).into_iter().find(|tool| tool.name == name);

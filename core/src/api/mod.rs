@@ -33,6 +33,7 @@ mod tests;
 mod tools;
 mod words;
 
+pub(crate) use route::percent_decoded;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

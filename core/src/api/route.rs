@@ -136,7 +136,7 @@ impl Head {
 const PREFIXES: [&str; 3] = ["x-openclaw-", "x-clawdbot-", "x-moltbot-"];
 
 /// Percent-decodes once. `None` when an escape is broken, the bytes are no UTF-8, or a control character comes out.
-pub(super) fn percent_decoded(text: &str) -> Option<String> {
+pub(crate) fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {

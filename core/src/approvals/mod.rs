@@ -1,6 +1,7 @@
 //! Approvals of commands: one question, one decision; and the standing policy (spec 03 §3).
 
 pub mod evaluate;
+pub(crate) mod grants;
 pub mod policy;
 #[cfg(test)]
 mod tests;

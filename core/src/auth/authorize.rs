@@ -68,6 +68,12 @@ pub enum Effect {
     SwitchTalkMode,
     /// See paired devices.
     SeeDevices,
+    /// Decide about devices and their tokens; whose, and how much, the rules of devices say.
+    ManageDevices,
+    /// Make a code by which a device comes in.
+    IssueSetupCode,
+    /// Make, see and end the tokens of programs.
+    ManageServiceTokens,
     /// See the configuration.
     SeeConfig,
     /// See which tools there are.
@@ -76,6 +82,20 @@ pub enum Effect {
     FetchPublicUrl,
     /// Operate the gateway by its tools: its state, its jobs, its nodes.
     OperateGateway,
+    /// See the nodes.
+    SeeNodes,
+    /// Ask a node to do something.
+    InvokeNode {
+        /// With rights that an operator's usual ones do not reach (spec 01 §6.5).
+        admin: bool,
+    },
+    /// See, name, approve, reject and remove nodes.
+    ManageNodes,
+    /// Approve commands of a node, on top of [`Self::ManageNodes`].
+    LendCommands {
+        /// Some of them act with the rights of the node's user.
+        host: bool,
+    },
 }
 
 impl Effect {
@@ -104,7 +124,16 @@ impl Effect {
             (Self::PostSystemEvent, _) => Scope::Admin,
             (Self::SwitchTalkMode, Protocol::V3) => Scope::Write,
             (Self::SwitchTalkMode, Protocol::V4) => Scope::Talk,
-            (Self::SeeDevices, _) => Scope::Pairing,
+            (Self::SeeDevices | Self::ManageDevices | Self::ManageNodes, _) => Scope::Pairing,
+            (Self::IssueSetupCode | Self::ManageServiceTokens, _) => Scope::Admin,
+            (Self::SeeNodes, _) => Scope::Read,
+            (Self::InvokeNode { admin } | Self::LendCommands { host: admin }, _) => {
+                if *admin {
+                    Scope::Admin
+                } else {
+                    Scope::Write
+                }
+            }
             (Self::SeeConfig, Protocol::V3) => Scope::Admin,
             (Self::SeeConfig, Protocol::V4) => Scope::Read,
         }
@@ -131,7 +160,7 @@ pub(crate) fn require(principal: &Principal, scope: Scope) -> Result<(), ErrorSh
     if principal.role != Role::Operator {
         return Err(wrong_role(principal.role));
     }
-    if principal.holds(scope) { Ok(()) } else { Err(missing_scope(scope, principal.protocol)) }
+    if principal.holds(scope) { Ok(()) } else { Err(missing_scope(scope, principal)) }
 }
 
 /// The answer to a caller of the wrong role (spec 01 §6.1).
@@ -139,15 +168,16 @@ pub(crate) fn wrong_role(role: Role) -> ErrorShape {
     ErrorShape::invalid(format!("unauthorized role: {role}"))
 }
 
-/// The answer to a caller that lacks a scope (spec 01 §6.2).
-fn missing_scope(scope: Scope, protocol: Protocol) -> ErrorShape {
-    let message = format!("missing scope: {scope}");
-    match protocol {
-        Protocol::V3 => ErrorShape::invalid(message),
-        Protocol::V4 => ErrorShape::new(ErrorCode::Forbidden, message).with_details(&serde_json::json!({
-            "code": "MISSING_SCOPE",
-            "missingScope": scope,
-            "requiredScopes": [scope],
-        })),
-    }
+/// The answer to a caller that lacks a scope: what it would need, and what it has (spec 01 §6.2, 07 P-23).
+fn missing_scope(scope: Scope, principal: &Principal) -> ErrorShape {
+    let code = match principal.protocol {
+        Protocol::V3 => ErrorCode::InvalidRequest,
+        Protocol::V4 => ErrorCode::Forbidden,
+    };
+    ErrorShape::new(code, format!("missing scope: {scope}")).with_details(&serde_json::json!({
+        "code": "MISSING_SCOPE",
+        "missingScope": scope,
+        "requiredScopes": [scope],
+        "heldScopes": principal.scopes,
+    }))
 }

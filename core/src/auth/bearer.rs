@@ -9,14 +9,15 @@ use std::time::Duration;
 use telson_proto::{Protocol, Role, Scopes};
 
 use super::limiter::{Class, Source};
-use super::origin;
 use super::principal::{AuthMethod, Client, Credential, Declared, Principal};
 use super::request::Credentials;
 use super::shared::{self, Reading};
+use super::vouched::{Vouched, VoucherFault};
 use crate::gateway::Gateway;
 use crate::http::HttpRequest;
 use crate::peer::is_loopback_name;
 use crate::settings::AuthMode;
+use crate::tokens;
 
 /// Why a request is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub(crate) enum BearerFault {
     Wrong(Duration),
     /// Its address was wrong too often and must wait.
     Locked(Duration),
+    /// No trusted proxy says who it is.
+    NotVouched(VoucherFault),
 }
 
 impl Gateway {
@@ -38,28 +41,56 @@ impl Gateway {
     ///
     /// [`BearerFault`] when it is not let in.
     pub(crate) fn verify_bearer(&mut self, request: &HttpRequest) -> Result<Principal, BearerFault> {
+        if let Some(principal) = self.verify_service_bearer(request)? {
+            return Ok(principal);
+        }
         let (method, scopes) = match &self.settings.auth.mode {
             AuthMode::None => {
                 self.check_neighbour(request)?;
-                (AuthMethod::None, declared_scopes(request))
+                (AuthMethod::None, Scopes::all())
             }
             AuthMode::Token(_) | AuthMode::Password(_) => (self.check_bearer(request)?, Scopes::all()),
-        };
-        Ok(Principal {
-            role: Role::Operator,
-            scopes,
-            method,
-            credential: match method {
-                AuthMethod::None => Credential::Nothing,
-                _ => Credential::Shared { epoch: self.epochs.secret },
+            AuthMode::TrustedProxy { .. } => match self.vouch(&request.peer) {
+                Ok(vouched) => return Ok(self.user_of_request(request, vouched)),
+                // The password is for clients on this host.
+                Err(_) if request.peer.is_direct_local() => (self.check_bearer(request)?, Scopes::all()),
+                Err(fault) => return Err(BearerFault::NotVouched(fault)),
             },
-            user: None,
+        };
+        let credential = match method {
+            AuthMethod::None => Credential::Nothing,
+            _ => Credential::Shared { epoch: self.epochs.secret },
+        };
+        Ok(principal(request, method, credential, scopes))
+    }
+
+    /// Who a request with a service token is from; `None` when it shows none.
+    fn verify_service_bearer(&mut self, request: &HttpRequest) -> Result<Option<Principal>, BearerFault> {
+        let token = request.authorization.as_deref().and_then(bearer).map(str::trim);
+        let Some(token) = token.filter(|token| self.is_service_token(token)) else { return Ok(None) };
+        let source = Source::of(&request.peer);
+        let held = self.check_service_token(&source, token).map_err(|fault| match fault {
+            tokens::Fault::Locked(after) => BearerFault::Locked(after),
+            tokens::Fault::Wrong(delay) => BearerFault::Wrong(delay),
+        })?;
+        let credential = Credential::Service { id: held.id };
+        Ok(Some(principal(request, AuthMethod::ServiceToken, credential, held.scopes)))
+    }
+
+    /// The user for whom a trusted proxy vouches.
+    fn user_of_request(&self, request: &HttpRequest, vouched: Vouched) -> Principal {
+        Principal {
+            role: Role::Operator,
+            scopes: vouched.ceiling,
+            method: AuthMethod::TrustedProxy,
+            credential: Credential::Vouched { epoch: self.epochs.vouching },
+            user: Some(vouched.user),
             device: None,
             protocol: Protocol::V4,
             addr: request.peer.addr,
-            local: request.peer.is_direct_local(),
+            local: false,
             declared: Declared::new(Client::default()),
-        })
+        }
     }
 
     fn check_bearer(&mut self, request: &HttpRequest) -> Result<AuthMethod, BearerFault> {
@@ -82,22 +113,32 @@ impl Gateway {
         }
     }
 
-    /// Mode `none`: a page of the web can send requests to this host, also under a name of its own that leads
-    /// here, so the name must be this host's and the page must belong here (spec 08 S-19, S-20).
+    /// Mode `none`: the request must come from this host and ask for it by a name that no other site can lead here
+    /// (spec 08 S-19). That its page belongs here is known already.
     fn check_neighbour(&self, request: &HttpRequest) -> Result<(), BearerFault> {
         let peer = &request.peer;
-        if !peer.is_direct_local() || !peer.host_name().is_none_or(is_loopback_name) {
-            return Err(BearerFault::Elsewhere(
-                "without a secret, requests are taken from this host only; ask for localhost, or set gateway.auth",
-            ));
+        if peer.is_direct_local() && peer.host_name().is_none_or(is_loopback_name) {
+            return Ok(());
         }
-        let foreign = request.header("sec-fetch-site").is_some_and(|site| site.trim() == "cross-site");
-        if foreign || origin::check(peer, &self.settings.auth.allowed_origins, false).is_err() {
-            return Err(BearerFault::Elsewhere(
-                "the page is of another site; allow its origin in gateway.controlUi.allowedOrigins",
-            ));
-        }
-        Ok(())
+        Err(BearerFault::Elsewhere(
+            "without a secret, requests are taken from this host only; ask for localhost, or set gateway.auth",
+        ))
+    }
+}
+
+/// An operator without a device.
+fn principal(request: &HttpRequest, method: AuthMethod, credential: Credential, scopes: Scopes) -> Principal {
+    Principal {
+        role: Role::Operator,
+        scopes,
+        method,
+        credential,
+        user: None,
+        device: None,
+        protocol: Protocol::V4,
+        addr: request.peer.addr,
+        local: request.peer.is_direct_local(),
+        declared: Declared::new(Client::default()),
     }
 }
 
@@ -105,14 +146,6 @@ impl Gateway {
 fn bearer(authorization: &str) -> Option<&str> {
     let (scheme, token) = authorization.trim_start().split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token)
-}
-
-/// The scopes of a request that shows no secret: all, or those that it names (spec 04 §2.5).
-fn declared_scopes(request: &HttpRequest) -> Scopes {
-    match request.header("x-openclaw-scopes") {
-        None => Scopes::all(),
-        Some(list) => Scopes::parse(&list.split(',').map(str::trim).collect::<Vec<_>>()),
-    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::failure::{AuthFailure, Refusal};
 use super::principal::AuthMethod;
 use super::request::ConnectRequest;
 use crate::ids::DeviceId;
+use crate::ingress::Kind;
 use crate::peer::Peer;
 use crate::settings::{AuthMode, AuthSettings};
 
@@ -61,13 +62,15 @@ pub(super) fn v3(settings: &AuthSettings, peer: &Peer, request: &ConnectRequest)
         return Err(Lack::Device);
     }
     let page = request.kind.must_have_device(Protocol::V3);
-    let excused = settings.allow_insecure_auth || settings.disable_device_auth;
+    let vouched = matches!(settings.mode, AuthMode::TrustedProxy { .. }) && peer.kind == Kind::TrustedProxy;
+    let excused = settings.allow_insecure_auth || settings.disable_device_auth || vouched;
     if page && !excused {
         return Err(Lack::ControlUiDevice);
     }
     let credentials = &request.credentials;
     let shown = match &settings.mode {
         AuthMode::None => peer.is_direct_local(),
+        AuthMode::TrustedProxy { .. } => vouched || credentials.password().is_some(),
         _ if page => credentials.token().is_some() || credentials.password().is_some(),
         AuthMode::Token(_) => credentials.token().is_some(),
         // The old gateway let a password pass if some token stood beside it; a token that is never looked at
@@ -88,6 +91,9 @@ pub(super) fn v4(
     shared: Result<AuthMethod, AuthFailure>,
 ) -> Result<Allowance, Lack> {
     let operator = request.role == Role::Operator;
+    if operator && shared == Ok(AuthMethod::TrustedProxy) {
+        return Ok(Allowance::Scopes); // no more than the user's own
+    }
     let beside = peer.is_direct_local() && !has_origin(peer);
     if operator && shared.is_ok() && beside && request.kind.is_backend() {
         return Ok(Allowance::Scopes);
@@ -117,7 +123,9 @@ pub(super) fn plain(
     is_paired: impl Fn(&DeviceId) -> bool,
 ) -> Result<Allowance, Lack> {
     match (shared, request.role) {
-        (Ok(AuthMethod::Token | AuthMethod::Password), Role::Operator) => Ok(Allowance::Scopes),
+        (Ok(AuthMethod::Token | AuthMethod::Password | AuthMethod::TrustedProxy), Role::Operator) => {
+            Ok(Allowance::Scopes)
+        }
         (Ok(AuthMethod::None), Role::Operator) if peer.is_direct_local() => Ok(Allowance::Scopes),
         (Ok(AuthMethod::Token | AuthMethod::Password), Role::Node) => {
             let id = request.signed.client_id.trim();
@@ -154,5 +162,5 @@ fn has_origin(peer: &Peer) -> bool {
 
 /// Whether something was shown, right or wrong.
 fn is_attempt(failure: AuthFailure) -> bool {
-    failure.is_wrong() || matches!(failure, AuthFailure::RateLimited(_))
+    failure.is_wrong() || matches!(failure, AuthFailure::RateLimited(_) | AuthFailure::NotVouched(_))
 }

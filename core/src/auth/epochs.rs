@@ -4,11 +4,14 @@
 //! removes one says so here, after the answer has been given, and everything that it let in closes at once:
 //! sockets with 4001, HTTP requests by their end. The gateway's own secret is counted in epochs.
 
+use std::sync::Arc;
+
 use telson_proto::CloseCode;
 
 use super::principal::{Credential, Principal};
 use crate::gateway::Gateway;
 use crate::ids::ConnId;
+use crate::ingress::{Rules, Walls};
 use crate::messages::Down;
 use crate::settings::{AuthMode, AuthSettings};
 
@@ -39,7 +42,21 @@ impl Gateway {
     /// who are connected.
     pub(crate) fn access_changed(&mut self, auth: AuthSettings) {
         let same_secret = same(&self.settings.auth.mode, &auth.mode);
+        let same_word = self.settings.auth.trusted_proxy.is(&auth.trusted_proxy)
+            && self.settings.auth.ingress.trusted_proxies == auth.ingress.trusted_proxies;
         self.settings.auth = auth;
+        let rules = Arc::new(Rules::of(&self.settings));
+        if **self.walls.rules() != *rules {
+            self.walls = Walls::new(Arc::clone(&rules));
+            self.tell(Down::Rules(rules));
+        }
+        if !(same_word && same_secret) {
+            self.epochs.vouching += 1;
+            let epoch = self.epochs.vouching;
+            self.end_where("gateway policy changed", |principal| {
+                matches!(principal.credential, Credential::Vouched { epoch: admitted } if admitted != epoch)
+            });
+        }
         if same_secret {
             return;
         }
@@ -59,6 +76,13 @@ fn same(old: &AuthMode, new: &AuthMode) -> bool {
         (AuthMode::None, AuthMode::None) => true,
         (AuthMode::Token(old), AuthMode::Token(new)) | (AuthMode::Password(old), AuthMode::Password(new)) => {
             old.matches(new.expose())
+        }
+        (AuthMode::TrustedProxy { password: old }, AuthMode::TrustedProxy { password: new }) => {
+            match (old, new) {
+                (None, None) => true,
+                (Some(old), Some(new)) => old.matches(new.expose()),
+                _ => false,
+            }
         }
         _ => false,
     }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use telson_proto::{CloseCode, ErrorCode, ErrorShape, Protocol};
 
 use super::request::ConnectRequest;
+use super::vouched::VoucherFault;
 use crate::devices::PairingReason;
 
 /// The answer to a connect that fails, and the close that follows it.
@@ -101,6 +102,12 @@ impl Refusal {
         Self::policy("origin-not-allowed", ErrorShape::invalid(message).with_details(&details))
     }
 
+    /// What let the connection in has ended before it was in.
+    pub(super) fn revoked_meanwhile() -> Self {
+        let error = ErrorShape::invalid("unauthorized: the credential was revoked meanwhile");
+        Self::policy("revoked-meanwhile", error)
+    }
+
     /// The device waits for an approval (spec 01 §5.5).
     pub(super) fn pairing(request: &ConnectRequest, pending: &PendingApproval) -> Self {
         let PendingApproval { reason, request_id, details } = pending;
@@ -134,14 +141,15 @@ pub(super) struct PendingApproval {
     pub(super) details: Value,
 }
 
-/// What a person can do about a device that waits.
-pub(super) const fn remediation(reason: PairingReason) -> &'static str {
-    match reason {
-        PairingReason::NotPaired => "Approve this device first.",
-        PairingReason::RoleUpgrade => "Approve the new role of this device first.",
-        PairingReason::ScopeUpgrade => "Approve the additional scopes of this device first.",
-        PairingReason::MetadataUpgrade => "Approve this device again.",
-    }
+/// What a person can do about a device that waits: what it is about, and the very command (07 P-22).
+pub(super) fn remediation(reason: PairingReason, request_id: &str) -> String {
+    let what = match reason {
+        PairingReason::NotPaired => "Approve this device first",
+        PairingReason::RoleUpgrade => "Approve the new role of this device first",
+        PairingReason::ScopeUpgrade => "Approve the additional scopes of this device first",
+        PairingReason::MetadataUpgrade => "Approve this device again",
+    };
+    format!("{what}: telson devices approve {request_id}")
 }
 
 /// Why a credential does not do.
@@ -152,8 +160,11 @@ pub(super) enum AuthFailure {
     PasswordMissing,
     PasswordMismatch,
     BootstrapTokenInvalid,
+    ServiceTokenInvalid,
     DeviceTokenMismatch,
     ScopeMismatch,
+    /// No trusted proxy says who it is.
+    NotVouched(VoucherFault),
     /// Too many wrong ones; worth trying again after this.
     RateLimited(Duration),
 }
@@ -171,8 +182,10 @@ impl AuthFailure {
             Self::PasswordMissing => "password_missing",
             Self::PasswordMismatch => "password_mismatch",
             Self::BootstrapTokenInvalid => "bootstrap_token_invalid",
+            Self::ServiceTokenInvalid => "service_token_invalid",
             Self::DeviceTokenMismatch => "device_token_mismatch",
             Self::ScopeMismatch => "scope_mismatch",
+            Self::NotVouched(fault) => fault.as_str(),
             Self::RateLimited(_) => "rate_limited",
         }
     }
@@ -180,24 +193,30 @@ impl AuthFailure {
     const fn code(self) -> &'static str {
         match self {
             Self::TokenMissing => "AUTH_TOKEN_MISSING",
-            Self::TokenMismatch => "AUTH_TOKEN_MISMATCH",
+            // To clients it is a token that will not do, which they know how to show.
+            Self::TokenMismatch | Self::ServiceTokenInvalid => "AUTH_TOKEN_MISMATCH",
             Self::PasswordMissing => "AUTH_PASSWORD_MISSING",
             Self::PasswordMismatch => "AUTH_PASSWORD_MISMATCH",
             Self::BootstrapTokenInvalid => "AUTH_BOOTSTRAP_TOKEN_INVALID",
             Self::DeviceTokenMismatch => "AUTH_DEVICE_TOKEN_MISMATCH",
             Self::ScopeMismatch => "AUTH_SCOPE_MISMATCH",
+            Self::NotVouched(fault) => fault.code(),
             Self::RateLimited(_) => "AUTH_RATE_LIMITED",
         }
     }
 
     fn message(self, request: &ConnectRequest, local: bool) -> String {
         let (what, hint) = match self {
+            Self::NotVouched(_) => return "unauthorized".to_owned(),
             Self::TokenMissing => ("gateway token missing", token_hint(request, local, true)),
             Self::TokenMismatch => ("gateway token mismatch", token_hint(request, local, false)),
             Self::PasswordMissing => ("gateway password missing", password_hint(request, local)),
             Self::PasswordMismatch => ("gateway password mismatch", password_hint(request, local)),
             Self::BootstrapTokenInvalid => {
                 ("setup code invalid, expired, revoked, or already used", "ask for a new setup code")
+            }
+            Self::ServiceTokenInvalid => {
+                ("service token invalid, expired or revoked", "make a new one: telson tokens create")
             }
             Self::DeviceTokenMismatch => ("device token mismatch", "rotate/reissue device token"),
             Self::ScopeMismatch => ("device token scope mismatch", "re-pair or approve scope upgrade"),
@@ -210,11 +229,14 @@ impl AuthFailure {
         match self {
             _ if can_retry => "retry_with_device_token",
             Self::TokenMissing | Self::PasswordMissing => "update_auth_configuration",
-            Self::TokenMismatch | Self::PasswordMismatch | Self::DeviceTokenMismatch => {
-                "update_auth_credentials"
-            }
+            Self::TokenMismatch
+            | Self::PasswordMismatch
+            | Self::DeviceTokenMismatch
+            | Self::ServiceTokenInvalid => "update_auth_credentials",
             Self::RateLimited(_) => "wait_then_retry",
-            Self::BootstrapTokenInvalid | Self::ScopeMismatch => "review_auth_configuration",
+            Self::BootstrapTokenInvalid | Self::ScopeMismatch | Self::NotVouched(_) => {
+                "review_auth_configuration"
+            }
         }
     }
 

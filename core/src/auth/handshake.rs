@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use telson_proto::Dialect;
 
+use super::enter::Turn;
 use super::failure::Refusal;
 use super::limiter::Limiter;
 use super::origin;
@@ -22,7 +23,7 @@ use crate::time::Now;
 /// What outlives one connect. Everything in it belongs to a connection that is still open, and goes with it;
 /// the limiter has a bound of its own.
 pub(crate) struct Handshake {
-    pub(super) limiter: Limiter,
+    pub(crate) limiter: Limiter,
     /// Connects that wait for their device's row to be stored.
     pub(super) storing: BTreeSet<ConnId>,
     /// Refusals that are held back, by the moment of their release.
@@ -85,13 +86,22 @@ impl Gateway {
             Ok(request) => request,
             Err(refusal) => return self.refuse(&connect, None, refusal),
         };
-        let entry = self
-            .check_origin(&connect, &request)
-            .and_then(|()| self.verify(&connect, &request))
-            .and_then(|verified| self.pair(&connect, &request, &verified));
+        // A name that the tailnet's proxy gives is checked here, before anything is believed: `tailscale` keeps the
+        // connect, asks its program who has the address, and calls `believe` (spec 01 §3.7).
+        match self.check_origin(&connect, &request) {
+            Ok(()) => self.believe(connect, &request),
+            Err(refusal) => self.refuse(&connect, Some(&request), refusal),
+        }
+    }
+
+    /// Lets a connect in whose page belongs here, if it proves itself.
+    pub(super) fn believe(&mut self, connect: Connect, request: &ConnectRequest) {
+        let verified = self.verify(&connect, request).map_err(Turn::from);
+        let entry = verified.and_then(|verified| self.pair(&connect, request, &verified));
         match entry {
             Ok(entry) => self.enter(connect, entry),
-            Err(refusal) => self.refuse(&connect, Some(&request), refusal),
+            Err(Turn::Away(refusal)) => self.refuse(&connect, Some(request), *refusal),
+            Err(Turn::Wait(asking)) => self.turn_to_wait(connect, *asking),
         }
     }
 

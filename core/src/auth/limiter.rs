@@ -16,18 +16,48 @@ use crate::settings::AuthSettings;
 
 /// A kind of credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Class {
+pub(crate) enum Class {
     /// The gateway's token or password.
     SharedSecret,
     /// A paired device's token.
     DeviceToken,
     /// A setup code's token.
     BootstrapToken,
+    /// A token that an operator made for a program.
+    ServiceToken,
+    /// A node that asks for capabilities for the first time.
+    NodePairing,
+    /// The token of a webhook.
+    Hook,
+}
+
+impl Class {
+    /// Every class.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::SharedSecret,
+        Self::DeviceToken,
+        Self::BootstrapToken,
+        Self::ServiceToken,
+        Self::NodePairing,
+        Self::Hook,
+    ];
+
+    /// The name in logs and in `status`.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::SharedSecret => "shared-secret",
+            Self::DeviceToken => "device-token",
+            Self::BootstrapToken => "bootstrap-token",
+            Self::ServiceToken => "service-token",
+            Self::NodePairing => "node-pairing",
+            Self::Hook => "hook",
+        }
+    }
 }
 
 /// Who is counted together.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Source {
+pub(crate) enum Source {
     /// This host.
     Loopback,
     /// An IPv4 address, also when it came in IPv6 clothes.
@@ -42,7 +72,7 @@ pub(super) enum Source {
 
 impl Source {
     /// The source of a connection.
-    pub(super) fn of(peer: &Peer) -> Self {
+    pub(crate) fn of(peer: &Peer) -> Self {
         const MOST: usize = 255;
         let addr = peer.addr.to_canonical();
         let origin = peer.origin.as_deref().map(str::trim).filter(|origin| !origin.is_empty());
@@ -60,6 +90,32 @@ impl Source {
     }
 }
 
+impl std::fmt::Display for Source {
+    /// Fit for a log, whatever a client wrote.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Loopback => f.write_str("this host"),
+            Self::V4(octets) => IpAddr::from(*octets).fmt(f),
+            Self::V6(network) => {
+                let mut octets = [0; 16];
+                octets[..8].copy_from_slice(network);
+                write!(f, "{}/64", IpAddr::from(octets))
+            }
+            Self::Origin(origin) => write!(f, "page {}", origin.escape_default()),
+            Self::Device(device) => write!(f, "device {device}"),
+        }
+    }
+}
+
+/// How much of the limiter's memory a class takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Bucket {
+    /// Sources that were wrong lately.
+    pub(crate) sources: usize,
+    /// Those of them that are locked out.
+    pub(crate) locked: usize,
+}
+
 #[derive(Debug, Default)]
 struct Entry {
     /// When the last failures happened, oldest first; never more than lock out.
@@ -69,7 +125,7 @@ struct Entry {
 
 /// The counters.
 #[derive(Debug)]
-pub(super) struct Limiter {
+pub(crate) struct Limiter {
     most: usize,
     window: Duration,
     lockout: Duration,
@@ -96,7 +152,7 @@ impl Limiter {
     /// # Errors
     ///
     /// How long the source must wait.
-    pub(super) fn check(&mut self, now: Duration, class: Class, source: &Source) -> Result<(), Duration> {
+    pub(crate) fn check(&mut self, now: Duration, class: Class, source: &Source) -> Result<(), Duration> {
         if self.exempts(source) {
             return Ok(());
         }
@@ -112,7 +168,7 @@ impl Limiter {
     }
 
     /// Counts a wrong credential. Returns how long the answer is to be held back.
-    pub(super) fn fail(&mut self, now: Duration, class: Class, source: &Source) -> Duration {
+    pub(crate) fn fail(&mut self, now: Duration, class: Class, source: &Source) -> Duration {
         let key = (class, source.clone());
         if !self.entries.contains_key(&key) && self.is_full() && !self.make_room(now) {
             return Duration::ZERO;
@@ -122,13 +178,18 @@ impl Limiter {
         let entry = self.entries.entry(key).or_default();
         entry.forget(now, window);
         entry.failures.push_back(now);
+        let locks = !exempt && entry.failures.len() >= most;
+        tracing::info!(
+            target: "gateway.auth",
+            class = class.as_str(), %source, failures = entry.failures.len(), locks, "a wrong credential was counted"
+        );
         if exempt {
             while entry.failures.len() > LOOPBACK_MEMORY {
                 entry.failures.pop_front();
             }
             return delay(entry.failures.len());
         }
-        if entry.failures.len() >= most {
+        if locks {
             entry.failures.clear();
             entry.locked_until = Some(now + lockout);
         }
@@ -136,8 +197,22 @@ impl Limiter {
     }
 
     /// A right credential: the source starts anew in this class.
-    pub(super) fn succeed(&mut self, class: Class, source: &Source) {
+    pub(crate) fn succeed(&mut self, class: Class, source: &Source) {
         self.entries.remove(&(class, source.clone()));
+    }
+
+    /// What is remembered of a class.
+    pub(crate) fn bucket(&self, now: Duration, class: Class) -> Bucket {
+        let mut bucket = Bucket::default();
+        for ((found, _), entry) in &self.entries {
+            let locked = entry.locked_until.is_some_and(|until| until > now);
+            let recent = entry.failures.back().is_some_and(|at| now.saturating_sub(*at) < self.window);
+            if *found == class && (locked || recent) {
+                bucket.sources += 1;
+                bucket.locked += usize::from(locked);
+            }
+        }
+        bucket
     }
 
     fn exempts(&self, source: &Source) -> bool {

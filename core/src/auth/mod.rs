@@ -12,8 +12,8 @@ pub(crate) mod epochs;
 mod failure;
 pub(crate) mod handshake;
 mod hello;
-mod limiter;
-mod origin;
+pub(crate) mod limiter;
+pub(crate) mod origin;
 mod principal;
 mod proof;
 mod request;
@@ -22,9 +22,11 @@ mod shared;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod vouched;
 
 pub use authorize::{Effect, authorize};
 pub(crate) use authorize::{permits_tool, require, wrong_role};
 pub(crate) use bearer::BearerFault;
 pub use principal::{AuthMethod, Client, Credential, Declared, Principal};
 pub use secret::Secret;
+pub use vouched::TrustedProxySettings;

@@ -9,7 +9,7 @@ use crate::peer::{Peer, is_loopback_name};
 
 /// Why an origin is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OriginFault {
+pub(crate) enum OriginFault {
     /// There is none where there must be one, or it cannot be read.
     Unreadable,
     /// It is from elsewhere.
@@ -30,27 +30,31 @@ impl OriginFault {
 /// # Errors
 ///
 /// [`OriginFault`] when the page is not allowed.
-pub(super) fn check(peer: &Peer, allowed: &[String], required: bool) -> Result<(), OriginFault> {
+pub(crate) fn check(peer: &Peer, allowed: &[String], required: bool) -> Result<(), OriginFault> {
     let text = match peer.origin.as_deref().map(str::trim).filter(|text| !text.is_empty()) {
         Some(text) => text,
         None if required => return Err(OriginFault::Unreadable),
         None => return Ok(()),
     };
-    let origin = Origin::parse(text);
-    let listed = |entry: &String| {
-        let entry = entry.trim();
-        entry == "*" || (origin.is_some() && Origin::parse(entry) == origin)
-    };
-    if allowed.iter().any(listed) {
+    if is_listed(text, allowed) {
         return Ok(());
     }
-    let origin = origin.ok_or(OriginFault::Unreadable)?;
+    let origin = Origin::parse(text).ok_or(OriginFault::Unreadable)?;
     let local = peer.is_direct_local();
     let same_host = peer.host.as_deref().is_some_and(|host| origin.is_at(host));
     let own = same_host && (is_private_name(&origin.host) || (local && is_loopback_name(&origin.host)));
     // A development server on another port of this host.
     let beside = local && is_loopback_name(&origin.host);
     if own || beside { Ok(()) } else { Err(OriginFault::Elsewhere) }
+}
+
+/// Whether the operator lists an origin.
+pub(crate) fn is_listed(text: &str, allowed: &[String]) -> bool {
+    let origin = Origin::parse(text.trim());
+    allowed
+        .iter()
+        .map(|entry| entry.trim())
+        .any(|entry| entry == "*" || (origin.is_some() && Origin::parse(entry) == origin))
 }
 
 /// Scheme, host and port, in lower case; the port is the scheme's own when none is written.
@@ -91,8 +95,7 @@ fn split(authority: &str) -> Option<(&str, Option<u16>)> {
             None => (authority, ""),
         },
     };
-    let foreign =
-        |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | '@' | '?' | '#' | '\\' | ',');
+    let foreign = |c: char| !c.is_ascii_graphic() || matches!(c, '/' | '@' | '?' | '#' | '\\' | ',');
     if host.is_empty() || host.contains(foreign) {
         return None;
     }

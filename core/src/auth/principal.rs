@@ -1,5 +1,6 @@
 //! Who a connection is, as verified at connect, and what it merely says about itself.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use telson_proto::{Protocol, Role, Scope, Scopes};
@@ -88,7 +89,7 @@ pub struct Principal {
     pub user: Option<String>,
     /// The protocol, which fixes the scope implications.
     pub protocol: Protocol,
-    /// The socket's address.
+    /// The client's address: the socket's, or the one for which a trusted proxy vouches.
     pub addr: IpAddr,
     /// Whether it is a direct connection from this host. It grants nothing.
     pub local: bool,
@@ -153,6 +154,12 @@ pub struct Client {
     pub caps: Vec<String>,
     /// Its time zone.
     pub time_zone: Option<String>,
+    /// Commands that a node offers.
+    pub commands: Vec<String>,
+    /// Permissions of its system that a node holds.
+    pub permissions: BTreeMap<String, bool>,
+    /// Where a node's system looks for programs.
+    pub path_env: Option<String>,
 }
 
 impl Client {

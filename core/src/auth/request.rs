@@ -53,6 +53,23 @@ impl Wanted {
         }
     }
 
+    /// The scopes that a service token gives. A program that names none gets those of its token, which were
+    /// chosen for it.
+    pub(super) fn by_service(&self, held: &Scopes, protocol: Protocol) -> Scopes {
+        match self {
+            Self::These(scopes) if scopes.is_empty() => held.clone(),
+            other => other.by_token(held, protocol),
+        }
+    }
+
+    /// The scopes that the client itself has named.
+    pub(super) fn named(&self) -> Scopes {
+        match self {
+            Self::These(scopes) => scopes.clone(),
+            Self::AtMost(_) | Self::Bound => Scopes::none(),
+        }
+    }
+
     /// The scopes that the gateway's own secret gives: whoever holds it may ask for anything.
     pub(super) fn by_secret(&self) -> Scopes {
         match self {
@@ -270,11 +287,22 @@ fn declared(params: &ConnectParams, dialect: Dialect) -> Client {
         instance_id: text(&client.instance_id),
         caps: params.caps.iter().take(64).map(|cap| printable(cap.as_str())).collect(),
         time_zone: client.time_zone.as_deref().map(printable).filter(|zone| !zone.is_empty()),
+        commands: params.commands.iter().take(256).map(|command| printable(command.as_str())).collect(),
+        permissions: params
+            .permissions
+            .iter()
+            .take(64)
+            .map(|(name, held)| (printable(name), *held))
+            .collect(),
+        path_env: params.path_env.as_deref().map(|path| shown(path, 4_096)).filter(|path| !path.is_empty()),
     }
 }
 
 /// A declared word as it may be shown and logged: without control characters, and of bounded length.
 fn printable(text: &str) -> String {
-    const MOST: usize = 256;
-    text.chars().filter(|c| !c.is_control()).take(MOST).collect()
+    shown(text, 256)
+}
+
+fn shown(text: &str, most: usize) -> String {
+    text.chars().filter(|c| !c.is_control()).take(most).collect()
 }

@@ -4,6 +4,7 @@ use super::failure::AuthFailure;
 use super::principal::AuthMethod;
 use super::request::Credentials;
 use super::secret::Secret;
+use super::vouched::VoucherFault;
 use crate::settings::AuthMode;
 
 /// Which secret of a connect is compared with the gateway's.
@@ -20,9 +21,9 @@ pub(super) enum Reading {
 pub(super) fn shown<'a>(mode: &AuthMode, credentials: &'a Credentials, reading: Reading) -> Option<&'a str> {
     let (token, password) = (credentials.token(), credentials.password());
     let (own, other) = match mode {
-        AuthMode::None => return None,
+        AuthMode::None | AuthMode::TrustedProxy { password: None } => return None,
         AuthMode::Token(_) => (token, password),
-        AuthMode::Password(_) => (password, token),
+        AuthMode::Password(_) | AuthMode::TrustedProxy { .. } => (password, token),
     };
     match reading {
         Reading::OwnField => own,
@@ -42,10 +43,13 @@ pub(super) fn evaluate(
 ) -> Result<AuthMethod, AuthFailure> {
     let (secret, method, missing, mismatch) = match mode {
         AuthMode::None => return Ok(AuthMethod::None),
+        AuthMode::TrustedProxy { password: None } => {
+            return Err(AuthFailure::NotVouched(VoucherFault::Source));
+        }
         AuthMode::Token(secret) => {
             (secret, AuthMethod::Token, AuthFailure::TokenMissing, AuthFailure::TokenMismatch)
         }
-        AuthMode::Password(secret) => {
+        AuthMode::Password(secret) | AuthMode::TrustedProxy { password: Some(secret) } => {
             (secret, AuthMethod::Password, AuthFailure::PasswordMissing, AuthFailure::PasswordMismatch)
         }
     };

@@ -58,6 +58,7 @@ pub(crate) fn owner(principal: &Principal, ticket: &Ticket) -> Owner {
         device: principal.device.clone(),
         protocol: principal.protocol,
         admin: principal.scopes.grants(Scope::Admin, principal.protocol),
+        untrusted: false,
     }
 }
 

@@ -33,17 +33,19 @@ pub enum Access {
     Password(Secret),
     /// A token that the host makes at the first start and keeps in the state directory.
     MadeToken,
+    /// A trusted proxy's word, or from this host the password.
+    TrustedProxy(Option<Secret>),
 }
 
 /// A secret with the name of its source.
-struct Given {
-    from: String,
-    secret: Secret,
-    at: Option<usize>,
+pub(super) struct Given {
+    pub(super) from: String,
+    pub(super) secret: Secret,
+    pub(super) at: Option<usize>,
 }
 
 impl Sources<'_> {
-    fn text(&self, path: &str) -> Option<&str> {
+    pub(super) fn text(&self, path: &str) -> Option<&str> {
         self.root.at(path).and_then(Node::text)
     }
 
@@ -120,6 +122,13 @@ impl Sources<'_> {
         let Some(mode) = self.mode(token.as_ref(), password.as_ref(), check) else { return Access::Open };
         self.same_secret_twice(token.as_ref(), password.as_ref(), check);
         self.confused_keys(check);
+        if mode == "trusted-proxy" {
+            self.trusted_proxy(token.as_ref(), check);
+            if let Some(given) = &password {
+                self.strong(given, true, check);
+            }
+            return Access::TrustedProxy(password.map(|given| given.secret));
+        }
         let given = if mode == "password" { password } else { token };
         match (mode, given) {
             ("none", given) => {
@@ -221,7 +230,7 @@ impl Sources<'_> {
     }
 
     /// Refuses secrets that are none, and short ones where other machines can try them.
-    fn strong(&self, given: &Given, exposed: bool, check: &mut Check<'_>) {
+    pub(super) fn strong(&self, given: &Given, exposed: bool, check: &mut Check<'_>) {
         let text = given.secret.expose();
         let short = text.chars().count() < SHORTEST;
         let problem = match placeholder(text) {

@@ -8,9 +8,12 @@ use super::check::Check;
 use super::failure::Failure;
 use super::issue::Issue;
 use super::policies::queues;
+use super::proxies;
 use super::tree::Node;
 use crate::ids::AgentId;
+use crate::ingress::network;
 use crate::limits::length;
+use crate::nodes::NodeSettings;
 use crate::providers::known;
 use crate::sessions::keys::normalise_agent;
 use crate::settings::{
@@ -47,12 +50,30 @@ pub(super) fn auth(root: &Node, mode: AuthMode) -> AuthSettings {
         window: rate("windowMs").map_or(plain.window, Duration::from_millis),
         lockout: rate("lockoutMs").map_or(plain.lockout, Duration::from_millis),
         exempt_loopback: flag(root, "gateway.auth.rateLimit.exemptLoopback").unwrap_or(plain.exempt_loopback),
-        allowed_origins: texts(root, "gateway.controlUi.allowedOrigins").map(str::to_lowercase).collect(),
+        allowed_origins: texts(root, "gateway.controlUi.allowedOrigins").map(proxies::origin).collect(),
+        ingress: proxies::ingress(root),
+        trusted_proxy: proxies::trusted_proxy(root),
         allow_insecure_auth: ui("allowInsecureAuth").unwrap_or(plain.allow_insecure_auth),
         disable_device_auth: ui("dangerouslyDisableDeviceAuth").unwrap_or(plain.disable_device_auth),
         auto_approve_local: flag(root, "gateway.nodes.pairing.autoApproveLocal")
             .unwrap_or(plain.auto_approve_local),
+        auto_approve_networks: texts(root, "gateway.nodes.pairing.autoApproveCidrs")
+            .filter_map(network)
+            .collect(),
         ..plain
+    }
+}
+
+/// What nodes may be asked for, under the older names and the newer ones.
+pub(super) fn nodes(root: &Node) -> NodeSettings {
+    let lists = |old: &str, new: &str| {
+        let named = |name: &str| format!("gateway.nodes.{name}");
+        let both = texts(root, &named(old)).chain(texts(root, &named(new)));
+        both.map(|command| command.trim().to_owned()).filter(|command| !command.is_empty()).collect()
+    };
+    NodeSettings {
+        allow: lists("allowCommands", "commands.allow"),
+        deny: lists("denyCommands", "commands.deny"),
     }
 }
 

@@ -9,6 +9,7 @@ use super::issue::{Issue, Place, Warning};
 use super::keys::{KEYS, Key, Kind, Step, steps};
 use super::nearest;
 use super::tree::{Member, Node, Value};
+use crate::ingress::network;
 use crate::settings::ModelRef;
 
 /// What a check found.
@@ -182,6 +183,9 @@ impl<'a> Check<'a> {
             Kind::Choices(words) => Some(Kind::Choice(words)),
             Kind::Origins => Some(Kind::Origin),
             Kind::Models => Some(Kind::Model),
+            Kind::Networks => Some(Kind::Network),
+            Kind::Hosts => Some(Kind::Host),
+            Kind::Headers => Some(Kind::Header),
             _ => None,
         };
         match (list, &node.value) {
@@ -243,7 +247,14 @@ fn fits(node: &Node, kind: Kind) -> Result<(), String> {
             Value::Number(number) => Err(format!("is {number}")),
             _ => wrong(),
         },
-        Kind::Choices(_) | Kind::Texts | Kind::Origins | Kind::Models => wrong(),
+        Kind::Choices(_)
+        | Kind::Texts
+        | Kind::Origins
+        | Kind::Models
+        | Kind::Networks
+        | Kind::Hosts
+        | Kind::Headers => wrong(),
+        Kind::TextOrOff if node.flag() == Some(false) => Ok(()),
         _ => node.text().map_or_else(wrong, |text| text_fits(text, kind)),
     }
 }
@@ -268,6 +279,9 @@ fn text_fits(text: &str, kind: Kind) -> Result<(), String> {
             no("has no provider and model with a slash between them")
         }
         Kind::Origin if !is_origin(text) => no("is not a web origin"),
+        Kind::Network if network(text).is_none() => no("is not an address or network"),
+        Kind::Host if !is_host(text) => no("is not a host name"),
+        Kind::Header if !is_header(text) => no("is not the name of a header"),
         _ => Ok(()),
     }
 }
@@ -289,6 +303,17 @@ fn url_problem(text: &str) -> Option<&'static str> {
     } else {
         None
     }
+}
+
+/// Whether a text is a host name without port, or a pattern for some.
+fn is_host(text: &str) -> bool {
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    let letter = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+    text == "*" || (!name.is_empty() && name.bytes().all(letter))
+}
+
+fn is_header(text: &str) -> bool {
+    text.len() <= 128 && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
 }
 
 fn is_origin(text: &str) -> bool {

@@ -50,6 +50,20 @@ pub enum Kind {
     Texts,
     /// A list of web origins.
     Origins,
+    /// A list of addresses and networks.
+    Networks,
+    /// A list of host names.
+    Hosts,
+    /// The name of an HTTP header.
+    Header,
+    /// A list of names of HTTP headers.
+    Headers,
+    /// A text, or `false` for none.
+    TextOrOff,
+    /// An IP address, or a network such as `10.0.0.0/8`.
+    Network,
+    /// A host name without a port, or `*.` and a suffix.
+    Host,
 }
 
 impl Kind {
@@ -72,6 +86,13 @@ impl Kind {
             Self::Choices(words) => format!("a list of words out of {}", words.join(", ")),
             Self::Texts => "a list of texts".to_owned(),
             Self::Origins => "a list of origins such as https://host:port".to_owned(),
+            Self::Networks => "a list of addresses and networks such as 10.0.0.2 or 10.0.0.0/8".to_owned(),
+            Self::Network => "an address or a network such as 10.0.0.2 or 10.0.0.0/8".to_owned(),
+            Self::Hosts => "a list of host names without port, `*.` and a suffix, or `*`".to_owned(),
+            Self::Host => "a host name without port, `*.` and a suffix, or `*`".to_owned(),
+            Self::Header => "the name of an HTTP header".to_owned(),
+            Self::Headers => "a list of names of HTTP headers".to_owned(),
+            Self::TextOrOff => "a text, or false".to_owned(),
         }
     }
 }
@@ -110,7 +131,7 @@ pub(super) const STYLES: &[&str] = &["pretty", "compact", "json"];
 /// How the gateway may be bound.
 pub(super) const BINDS: &[&str] = &["auto", "lan", "loopback", "custom", "tailnet"];
 /// What the gateway may ask for.
-pub(super) const AUTH_MODES: &[&str] = &["none", "token", "password"];
+pub(super) const AUTH_MODES: &[&str] = &["none", "token", "password", "trusted-proxy"];
 const SCOPES: &[&str] = &[
     "operator.admin",
     "operator.read",
@@ -158,7 +179,7 @@ keys! {
     "gateway.customBindHost" Kind::Ipv4, None,
         "The address of bind mode `custom`.";
     "gateway.auth.mode" Kind::Choice(AUTH_MODES), None,
-        "What clients must present. Unset: the mode of the one secret that is configured, else `token` with a token made at the first start. `none` is permitted on a loopback bind only.";
+        "What clients must present. Unset: the mode of the one secret that is configured, else `token` with a token made at the first start. `none` is permitted on a loopback bind only; `trusted-proxy` takes the users that a proxy of `gateway.trustedProxies` names.";
     "gateway.auth.token" Kind::Secret, None,
         "The shared token. Beats `OPENCLAW_GATEWAY_TOKEN`; `--token` beats both.";
     "gateway.auth.password" Kind::Secret, None,
@@ -171,6 +192,28 @@ keys! {
         "How long a lock-out lasts.";
     "gateway.auth.rateLimit.exemptLoopback" Kind::Flag, Some("true"),
         "Slow loopback addresses down instead of locking them out.";
+    "gateway.auth.trustedProxy.userHeader" Kind::Header, None,
+        "Mode `trusted-proxy`: the header in which the proxy names the user.";
+    "gateway.auth.trustedProxy.requiredHeaders" Kind::Headers, Some("[]"),
+        "Mode `trusted-proxy`: headers that must be there too.";
+    "gateway.auth.trustedProxy.allowUsers" Kind::Texts, Some("[]"),
+        "Mode `trusted-proxy`: the users that are let in. Empty lets in all that the proxy names.";
+    "gateway.auth.trustedProxy.allowLoopback" Kind::Flag, Some("false"),
+        "Mode `trusted-proxy`: take the word of a proxy on this host. Any process here could speak like it, so it must prove itself with `secretHeader`.";
+    "gateway.auth.trustedProxy.secretHeader.name" Kind::Header, None,
+        "Mode `trusted-proxy`: the header by which the proxy proves itself.";
+    "gateway.auth.trustedProxy.secretHeader.value" Kind::Secret, None,
+        "Mode `trusted-proxy`: what stands in it, 16 characters at least. The proxy must overwrite what clients send.";
+    "gateway.auth.identityScopes.*" Kind::Choices(SCOPES), None,
+        "Mode `trusted-proxy`: what the user of this name may do. Users without an entry may read.";
+    "gateway.trustedProxies" Kind::Networks, Some("[]"),
+        "Addresses and networks of reverse proxies whose `X-Forwarded-For` counts. Requests through any other proxy are refused.";
+    "gateway.allowRealIpFallback" Kind::Flag, Some("false"),
+        "Take the client's address from `X-Real-IP` when a trusted proxy sends no `X-Forwarded-For`. Only for proxies that overwrite it.";
+    "gateway.allowedHosts" Kind::Hosts, Some("[]"),
+        "Further host names by which clients may ask for this gateway: a name, `*.` and a suffix, or `*`. Addresses, `localhost`, this host's name, `*.local`, `*.ts.net` and the hosts of `gateway.controlUi.allowedOrigins` are known anyway.";
+    "gateway.http.securityHeaders.strictTransportSecurity" Kind::TextOrOff, None,
+        "The `Strict-Transport-Security` header of answers to clients that came by TLS, such as `max-age=31536000`.";
     "gateway.limits.maxPayloadBytes" Kind::Count(16_384, 64 * MIB), Some("524288"),
         "The largest message that a protocol 3 or plain client may send.";
     "gateway.limits.maxBufferedBytes" Kind::Count(65_536, 512 * MIB), Some("1572864"),
@@ -195,8 +238,18 @@ keys! {
         "Let protocol 3 web clients connect with token or password alone, without a device.";
     "gateway.controlUi.dangerouslyDisableDeviceAuth" Kind::Flag, Some("false"),
         "Do not ask protocol 3 web clients for a device at all.";
+    "gateway.nodes.allowCommands" Kind::Texts, Some("[]"),
+        "Commands that nodes may be asked for beyond those of their platform; exact names.";
+    "gateway.nodes.denyCommands" Kind::Texts, Some("[]"),
+        "Commands that no node may be asked for; goes before everything that allows.";
+    "gateway.nodes.commands.allow" Kind::Texts, Some("[]"),
+        "The same as `gateway.nodes.allowCommands`, under its newer name.";
+    "gateway.nodes.commands.deny" Kind::Texts, Some("[]"),
+        "The same as `gateway.nodes.denyCommands`, under its newer name.";
     "gateway.nodes.pairing.autoApproveLocal" Kind::Flag, Some("true"),
-        "Pair devices of direct loopback connections at once.";
+        "Pair devices of direct loopback connections at once; what a paired device asks for beyond that waits.";
+    "gateway.nodes.pairing.autoApproveCidrs" Kind::Networks, Some("[]"),
+        "Networks such as `192.168.1.0/24` whose new nodes are paired at once, when they know the secret and ask for no scopes.";
     "gateway.http.legacyNames" Kind::Flag, Some("true"),
         "Over HTTP, know headers `x-clawdbot-…` and `x-moltbot-…` and models `clawdbot/<agent>` and `moltbot/<agent>` too.";
     "gateway.http.endpoints.chatCompletions.enabled" Kind::Flag, Some("false"),

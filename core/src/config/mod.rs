@@ -29,6 +29,7 @@ mod logging;
 mod models;
 mod nearest;
 mod policies;
+mod proxies;
 mod secrets;
 mod tools;
 mod tree;
@@ -48,7 +49,6 @@ pub use logging::{Level, Logging, Style, Subsystem};
 pub use secrets::{REDACTED, SHORTEST};
 
 use crate::auth::Secret;
-use crate::nodes::NodeSettings;
 use crate::settings::{AuthMode, AuthSettings, Facts, Settings};
 use access::Sources;
 use check::Check;
@@ -107,6 +107,7 @@ impl Loaded {
             Access::Token(secret) => AuthMode::Token(secret.clone()),
             Access::Password(secret) => AuthMode::Password(secret.clone()),
             Access::MadeToken => AuthMode::Token(made_token?),
+            Access::TrustedProxy(password) => AuthMode::TrustedProxy { password: password.clone() },
         };
         let mut settings = self.draft.clone();
         settings.auth = AuthSettings { mode, ..settings.auth };
@@ -117,16 +118,19 @@ impl Loaded {
     /// Every secret that the configuration holds, so that the logs can mask it.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
         let own = match &self.access {
-            Access::Token(secret) | Access::Password(secret) => Some(secret.expose()),
-            Access::Open | Access::MadeToken => None,
+            Access::Token(secret) | Access::Password(secret) | Access::TrustedProxy(Some(secret)) => {
+                Some(secret.expose())
+            }
+            Access::Open | Access::MadeToken | Access::TrustedProxy(None) => None,
         };
+        let proxy = self.draft.auth.trusted_proxy.secret_header.iter().map(|(_, secret)| secret.expose());
         let providers = self.draft.providers.iter().flat_map(|provider| {
             let headers = provider.headers.iter().map(|(_, value)| value.as_str());
             let profiles = provider.profiles.iter().map(|profile| profile.secret.expose());
             provider.api_key.as_ref().map(Secret::expose).into_iter().chain(profiles).chain(headers)
         });
         let servers = self.draft.mcp.iter().flat_map(crate::mcp::settings::McpServerSettings::secrets);
-        own.into_iter().chain(providers).chain(servers)
+        own.into_iter().chain(proxy).chain(providers).chain(servers)
     }
 }
 
@@ -159,7 +163,7 @@ pub fn load(
     let access = sources.access(&listen, &mut check);
     let (simple_dialect, simple_max_scopes) = build::simple_dialect(&root);
     let agents = build::agents(&root, &mut check);
-    let nodes = NodeSettings::default();
+    let nodes = build::nodes(&root);
     let draft = Settings {
         nodes,
         auth: build::auth(&root, AuthMode::None),

@@ -92,6 +92,13 @@ fn sample(kind: Kind) -> String {
         Kind::Choices(words) => format!("['{}']", words[0]),
         Kind::Texts => "['a+']".to_owned(),
         Kind::Origins => "['https://host:1']".to_owned(),
+        Kind::Networks => "['10.0.0.2', 'fd00::/8']".to_owned(),
+        Kind::Network => "'10.0.0.2'".to_owned(),
+        Kind::Hosts => "['box.example']".to_owned(),
+        Kind::Host => "'box.example'".to_owned(),
+        Kind::Headers => "['x-user']".to_owned(),
+        Kind::Header => "'x-user'".to_owned(),
+        Kind::TextOrOff => "false".to_owned(),
     }
 }
 
@@ -125,7 +132,11 @@ fn every_key_takes_its_default_and_a_value_of_its_kind() {
 #[test]
 fn every_key_refuses_another_kind_and_says_where() {
     for key in KEYS {
-        let wrong = if key.kind == Kind::Flag { "'yes'" } else { "false" };
+        let wrong = match key.kind {
+            Kind::Flag => "'yes'",
+            Kind::TextOrOff => "true",
+            _ => "false",
+        };
         let issues = read(&file_with(key.path, wrong)).expect_err(key.path);
         let issue = issues.iter().find(|issue| issue.place == Some(Place { line: 2, column: 1 }));
         let issue = issue.unwrap_or_else(|| panic!("{}: {issues:?}", key.path));

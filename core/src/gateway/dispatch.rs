@@ -99,7 +99,8 @@ fn check_access(principal: &Principal, method: Option<&Method>) -> Result<(), Er
     use telson_proto::{Role, Scope};
     match (method.map(|method| method.need(principal.protocol)), principal.role) {
         (Some(Need::Anyone), _) => Ok(()),
-        (Some(Need::Operator), Role::Operator) => Ok(()),
+        (Some(Need::Operator), Role::Operator) | (Some(Need::Node), Role::Node) => Ok(()),
+        (Some(Need::Node), role) => Err(wrong_role(role)),
         (_, Role::Node) => Err(wrong_role(Role::Node)),
         (Some(Need::Scope(scope)), _) => require(principal, scope),
         (Some(Need::Absent) | None, Role::Operator) => require(principal, Scope::Admin),

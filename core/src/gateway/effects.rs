@@ -169,6 +169,7 @@ impl Gateway {
             self.node_gone(conn, &principal);
         }
         self.approval_asker_gone(conn);
+        self.devices.gone(conn);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::http::{HttpRequest, HttpResponse};
 use crate::ids::HttpId;
+use crate::ingress::answer;
 
 use bytes::Bytes;
 
@@ -11,7 +12,18 @@ const NOT_FOUND: &str = r#"{"error":{"message":"Not Found","type":"not_found"}}"
 
 impl Gateway {
     /// A request that is no WebSocket upgrade: the stages in order (spec 04 §1.2).
-    pub(super) fn route(&mut self, id: HttpId, request: HttpRequest) {
+    pub(super) fn route(&mut self, id: HttpId, mut request: HttpRequest) {
+        let admitted = self.walls.admit_request(&mut request);
+        if request.peer.secure {
+            self.secure.insert(id);
+        }
+        if let Err(stop) = admitted {
+            tracing::info!(target: "gateway.http", peer = %request.peer.addr, reason = stop.word(), "request refused");
+            if let Some(hint) = stop.hint(&request.peer) {
+                self.hints.say(self.now.mono, hint);
+            }
+            return self.respond(id, stop.response());
+        }
         if self.claims(&request) {
             return self.api_request(id, request);
         }
@@ -22,12 +34,16 @@ impl Gateway {
     /// Answers a request whole.
     pub(crate) fn respond(&mut self, id: HttpId, response: HttpResponse) {
         self.api_answered(id, true);
+        let secure = self.secure.remove(&id);
+        let response = answer::dress(self.walls.rules(), response, secure);
         self.emit(Output::Respond { id, response });
     }
 
     /// Begins to answer a request.
     pub(crate) fn respond_head(&mut self, id: HttpId, head: HttpResponse) {
         self.api_answered(id, false);
+        let secure = self.secure.remove(&id);
+        let head = answer::dress(self.walls.rules(), head, secure);
         self.emit(Output::RespondHead { id, head });
     }
 
@@ -52,9 +68,6 @@ impl Gateway {
         if request.wants_websocket {
             return HttpResponse::text(426, "Upgrade Required").header("upgrade", "websocket");
         }
-        if !request.path.starts_with('/') || request.path.starts_with("//") {
-            return HttpResponse::text(400, "Bad Request");
-        }
         let probe = match request.path.as_str() {
             "/health" | "/healthz" => Gateway::live,
             "/startup" | "/startupz" => Gateway::started_probe,
@@ -64,7 +77,7 @@ impl Gateway {
         if !matches!(request.method.as_str(), "GET" | "HEAD") {
             return HttpResponse::text(405, "Method Not Allowed").header("allow", "GET, HEAD");
         }
-        probe(self, request).header("cache-control", "no-store")
+        probe(self, request)
     }
 
     fn live(&self, _: &HttpRequest) -> HttpResponse {

@@ -1,6 +1,7 @@
 //! Start, periodic work and stop (spec 03 §9.5, §9.6; 05 §10.3).
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -49,6 +50,16 @@ impl Gateway {
         self.refresh_health();
     }
 
+    /// Takes over what decisions about devices and tokens need, without beginning any work.
+    pub(crate) fn sit_down(&mut self, everything: Everything, addresses: Vec<SocketAddr>) {
+        let ours = [Shelf::PairRequests, Shelf::SetupCodes, Shelf::ServiceTokens];
+        self.devices.restore(everything.devices);
+        let records = everything.records.into_iter();
+        self.restore_records(records.filter(|record| ours.contains(&record.shelf)).collect());
+        self.addresses = addresses;
+        self.phase = Phase::Serving;
+    }
+
     /// Hands each small record to its domain.
     fn restore_records(&mut self, records: Vec<Record>) {
         let mut shelves: BTreeMap<Shelf, Vec<Record>> = BTreeMap::new();
@@ -58,9 +69,9 @@ impl Gateway {
         for (shelf, records) in shelves {
             match shelf {
                 Shelf::PairRequests | Shelf::SetupCodes => {
-                    self.devices.restore_records(self.now, shelf, records)
+                    self.devices.restore_records(self.now, shelf, records);
                 }
-                Shelf::ServiceTokens => self.tokens.restore(records),
+                Shelf::ServiceTokens => self.tokens.restore(self.now, records),
                 Shelf::NodeSurfaces | Shelf::NodeWork => self.nodes.restore(self.now, shelf, records),
                 Shelf::Approvals | Shelf::ApprovalPolicy => self.approvals.restore(self.now, shelf, records),
             }

@@ -5,7 +5,7 @@
 
 use telson_proto::{ErrorShape, Protocol, Scope};
 
-use crate::{agents, chat, commands, devices, sessions, system, tools, usage};
+use crate::{agents, chat, commands, devices, nodes, sessions, system, tokens, tools, usage};
 
 use super::Gateway;
 use super::dispatch::{RawCall, typed};
@@ -38,6 +38,8 @@ pub enum Need {
     Anyone,
     /// To be an operator; the effect decides on the scope.
     Operator,
+    /// To be a node.
+    Node,
     /// To be an operator with this scope.
     Scope(Scope),
     /// The method does not exist in this protocol.
@@ -216,4 +218,66 @@ pub const METHODS: &[Method] = methods! {
         "The tools that an agent may use in a session.";
     "device.pair.list"  PAIRING, PAIRING, Both, [], devices::list,
         "The paired devices and the requests that wait.";
+    "device.pair.approve" PAIRING, PAIRING, Both, [], devices::approve,
+        "Gives a device what it asks for, up to what the caller holds.";
+    "device.pair.reject" PAIRING, PAIRING, Both, [], devices::reject,
+        "Refuses a device what it asks for.";
+    "device.pair.remove" Need::Absent, PAIRING, V4, [], devices::remove,
+        "Forgets a device and its tokens, and closes its connections.";
+    "device.pair.rename" Need::Absent, PAIRING, V4, [], devices::rename,
+        "What people call a device.";
+    "device.token.rotate" PAIRING, PAIRING, Both, [], devices::rotate,
+        "One new token in place of all that a device has for a role; it is told to the device itself only.";
+    "device.token.revoke" PAIRING, PAIRING, Both, [], devices::revoke,
+        "Ends the tokens that a device has for a role.";
+    "device.scopes.requestUpgrade" Need::Absent, Need::Operator, V4, [], devices::request_upgrade,
+        "A connected device asks for more scopes.";
+    "device.scopes.waitUpgrade" Need::Absent, Need::Operator, V4, [takes_its_time], devices::wait_upgrade,
+        "Waits for the decision about such a request; with an approval comes a token.";
+    "device.pair.setupCode" Need::Absent, ADMIN, Nowhere, [], devices::issue,
+        "A code by which one device comes in without waiting for anybody.";
+    "device.pair.setupStatus" Need::Absent, ADMIN, Nowhere, [], devices::status,
+        "Whether a setup code has been redeemed, and by whom.";
+    "tokens.create"     ADMIN, ADMIN, V4, [], tokens::create,
+        "A token for a program, with scopes and an end; its value is told this once.";
+    "tokens.list"       ADMIN, ADMIN, V4, [], tokens::list,
+        "The service tokens, never their values.";
+    "tokens.revoke"     ADMIN, ADMIN, V4, [], tokens::revoke,
+        "Ends a service token and whatever it let in.";
+    "node.list"         READ, READ, Both, [], nodes::list,
+        "The nodes: machines that lend their abilities.";
+    "node.describe"     READ, READ, Both, [], nodes::describe,
+        "One node.";
+    "node.rename"       PAIRING, PAIRING, Both, [], nodes::rename,
+        "Gives a node a name.";
+    "node.invoke"       WRITE, WRITE, Both, [takes_its_time], nodes::invoke,
+        "Asks a node to do something; answered by its result. Some commands take admin.";
+    "node.pair.list"    PAIRING, PAIRING, Both, [], nodes::pairings,
+        "What nodes are approved for, and the requests that wait.";
+    "node.pair.approve" PAIRING, PAIRING, Both, [], nodes::approve,
+        "Lets a node be asked for what its request names; takes write or admin too, by the commands.";
+    "node.pair.reject"  PAIRING, PAIRING, Both, [], nodes::reject,
+        "Settles a node's request without granting it.";
+    "node.pair.remove"  Need::Absent, PAIRING, V4, [], nodes::remove,
+        "Ends a device's role as a node, and its connections.";
+    "node.pair.request" PAIRING, Need::Absent, V3, [], nodes::request,
+        "The old protocol's own pairing: asks for one.";
+    "node.pair.verify"  PAIRING, Need::Absent, V3, [], nodes::verify,
+        "The old protocol's own pairing: whether a token is a node's.";
+    "node.pending.enqueue" Need::Absent, WRITE, V4, [], nodes::enqueue,
+        "Lets a request wait for a node until it asks.";
+    "node.invoke.result" Need::Node, Need::Node, Both, [], nodes::result,
+        "A node's answer to an invocation.";
+    "node.invoke.progress" Need::Absent, Need::Node, V4, [], nodes::progress,
+        "A piece of output of an invocation under way.";
+    "node.event"        Need::Node, Need::Node, Both, [], nodes::event,
+        "What a node tells by itself.";
+    "node.pending.drain" Need::Absent, Need::Node, V4, [], nodes::drain,
+        "A node takes the requests that wait for it.";
+    "node.pending.pull" Need::Absent, Need::Node, V4, [], nodes::pull,
+        "The commands that a node could not take in the background.";
+    "node.pending.ack"  Need::Absent, Need::Node, V4, [], nodes::ack,
+        "A node has done some of them.";
+    "skills.bins"       Need::Node, Need::Node, Both, [], nodes::skill_bins,
+        "The programs that skills need on a node; there are none yet.";
 };

@@ -14,7 +14,8 @@ mod methods;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,7 @@ use crate::entropy::{Entropy, Seed};
 use crate::fetch::{FetchEvent, FetchRequest};
 use crate::http::{BodyError, HttpRequest, HttpResponse};
 use crate::ids::{ConnId, FetchId, HttpId, ProcessId, QueryId, TxId};
+use crate::ingress::{Hints, Rules, Walls};
 use crate::messages::{Down, Up};
 use crate::nodes::Nodes;
 use crate::peer::Listening;
@@ -221,6 +223,8 @@ pub struct Gateway {
     pub(crate) started: Now,
     pub(crate) boot_id: String,
     pub(crate) phase: Phase,
+    /// Where the adapter listens.
+    pub(crate) addresses: Vec<SocketAddr>,
     /// Until when runs may go on while the gateway stops.
     drain_until: Option<Duration>,
     pub(crate) conns: BTreeMap<ConnId, Arc<Principal>>,
@@ -232,6 +236,13 @@ pub struct Gateway {
     /// What admits, and how often it has changed.
     pub(crate) epochs: Epochs,
     pub(crate) handshake: Handshake,
+    pub(crate) walls: Walls,
+    /// The lines about wrong settings that were written.
+    pub(crate) hints: Hints,
+    /// Addresses of this host on which the adapter listens.
+    pub(crate) own_addrs: BTreeSet<IpAddr>,
+    /// HTTP requests that came by TLS and are not fully answered.
+    secure: BTreeSet<HttpId>,
     pub(crate) nodes: Nodes,
     pub(crate) presence: Presence,
     pub(crate) providers: Providers,
@@ -281,6 +292,10 @@ impl Gateway {
             devices: Devices::default(),
             epochs: Epochs::default(),
             handshake: Handshake::new(&settings.auth),
+            walls: Walls::new(Arc::new(Rules::of(&settings))),
+            hints: Hints::default(),
+            own_addrs: BTreeSet::new(),
+            secure: BTreeSet::new(),
             nodes: Nodes::default(),
             presence: Presence::new(&settings.facts, now),
             providers: Providers::new(&settings),
@@ -298,6 +313,7 @@ impl Gateway {
             started: now,
             boot_id,
             phase: Phase::Starting,
+            addresses: Vec::new(),
             drain_until: None,
             conns: BTreeMap::new(),
             outputs: VecDeque::new(),
@@ -318,16 +334,25 @@ impl Gateway {
             Input::Up(Up::Connect(connect)) => self.connect(*connect),
             Input::Up(Up::Request(request)) => self.dispatch(request),
             Input::Up(Up::Gone { conn }) => self.gone(conn),
+            Input::Up(Up::Hint(hint)) => self.hints.say(now.mono, hint),
             Input::Up(Up::Alive { conn }) => self.presence.alive(now, conn),
             Input::Http { id, request } => self.route(id, request),
             Input::HttpBody { id, body } => self.http_body(id, body),
-            Input::HttpGone { id } => self.http_gone(id),
+            Input::HttpGone { id } => {
+                self.secure.remove(&id);
+                self.http_gone(id);
+            }
             Input::Process { id, event } => self.process_moved(id, event),
             Input::Fetch { id, event } => self.fetched(id, event),
             Input::Stored { id, result } => self.stored(id, result),
             Input::Loaded { id, result } => self.loaded(id, result),
             Input::Access(auth) => self.access_changed(*auth),
-            Input::Listening(listening) => self.listening(listening),
+            Input::Listening(listening) => {
+                self.own_addrs = listening.addrs.iter().map(|addr| addr.ip().to_canonical()).collect();
+                self.own_addrs.retain(|addr| !addr.is_loopback() && !addr.is_unspecified());
+                self.addresses.clone_from(&listening.addrs);
+                self.listening(listening);
+            }
             Input::Stop { reason, restart_expected } => self.stop(&reason, restart_expected),
             Input::Timeout => self.timeout(),
         }

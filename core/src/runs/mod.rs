@@ -135,12 +135,14 @@ pub(crate) struct Owner {
     pub(crate) protocol: Protocol,
     /// Whether the tools that change the gateway itself may be used.
     pub(crate) admin: bool,
+    /// The words are a machine's: the run may use few tools [S-62].
+    pub(crate) untrusted: bool,
 }
 
 impl Owner {
     /// The gateway itself: no connection may abort the run as its own.
     pub(crate) fn inner() -> Self {
-        Self { conn: ConnId(0), device: None, protocol: Protocol::V4, admin: false }
+        Self { conn: ConnId(0), device: None, protocol: Protocol::V4, admin: false, untrusted: false }
     }
 
     /// Whether it is the gateway itself.
@@ -364,6 +366,12 @@ impl Runs {
     /// Somebody waits for the end of a run until `until`.
     pub(crate) fn wait(&mut self, run: RunId, until: Duration, wait: Wait) {
         self.waits.add(run, until, wait);
+    }
+
+    /// How many runs a node has started that have not ended.
+    pub(crate) fn of_node(&self, node: &DeviceId) -> usize {
+        let own = |run: &&Run| run.owner.untrusted && run.owner.device.as_ref() == Some(node);
+        self.open.values().filter(own).count()
     }
 
     fn is_full(&self) -> bool {

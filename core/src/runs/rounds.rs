@@ -185,6 +185,7 @@ impl Run {
             agent: self.agent.clone(),
             session: self.key.clone(),
             owner: self.owner.admin,
+            untrusted: self.owner.untrusted,
         }
     }
 }

@@ -92,25 +92,41 @@ pub(crate) struct Watched {
 /// not be there yet.
 pub(crate) fn subscribe_messages(gateway: &mut Gateway, call: Call<WatchParams>) -> Answer<Watched> {
     let key = named(gateway, &call)?;
-    let conn = call.ticket.conn;
-    if !gateway.sessions.watches.add(conn, &key) {
-        let most = limits::WATCHED_SESSIONS;
-        return Err(ErrorShape::invalid(format!(
-            "this connection watches {most} sessions already; unsubscribe from one first"
-        ))
-        .with_details(&serde_json::json!({"limit": "watched-sessions"})));
-    }
-    gateway.tell(Down::WatchMessages { conn, key: key.clone(), on: true });
+    gateway.watch_messages(call.ticket.conn, &key, true)?;
     Ok(Reply::Ready(Watched { subscribed: true, key }))
 }
 
 /// `sessions.messages.unsubscribe`: the opposite.
 pub(crate) fn unsubscribe_messages(gateway: &mut Gateway, call: Call<WatchParams>) -> Answer<Watched> {
     let key = named(gateway, &call)?;
-    let conn = call.ticket.conn;
-    gateway.sessions.watches.remove(conn, &key);
-    gateway.tell(Down::WatchMessages { conn, key: key.clone(), on: false });
+    gateway.watch_messages(call.ticket.conn, &key, false)?;
     Ok(Reply::Ready(Watched { subscribed: false, key }))
+}
+
+impl Gateway {
+    /// From now on, or no longer, a connection hears a session.
+    ///
+    /// # Errors
+    ///
+    /// It hears too many.
+    pub(crate) fn watch_messages(
+        &mut self,
+        conn: ConnId,
+        key: &SessionKey,
+        on: bool,
+    ) -> Result<(), ErrorShape> {
+        if !on {
+            self.sessions.watches.remove(conn, key);
+        } else if !self.sessions.watches.add(conn, key) {
+            let most = limits::WATCHED_SESSIONS;
+            return Err(ErrorShape::invalid(format!(
+                "this connection watches {most} sessions already; unsubscribe from one first"
+            ))
+            .with_details(&serde_json::json!({"limit": "watched-sessions"})));
+        }
+        self.tell(Down::WatchMessages { conn, key: key.clone(), on });
+        Ok(())
+    }
 }
 
 fn named(gateway: &Gateway, call: &Call<WatchParams>) -> Result<SessionKey, ErrorShape> {

@@ -8,6 +8,7 @@ use telson_proto::{Dialect, Protocol, Role};
 
 use crate::auth::Principal;
 use crate::ids::SessionKey;
+use crate::limits;
 use crate::messages::ConnLimits;
 use crate::peer::Peer;
 
@@ -58,6 +59,8 @@ pub(super) struct Live {
     pub(super) in_flight_bytes: usize,
     /// Consecutive answers that said `unauthorized role`.
     pub(super) wrong_role_run: u64,
+    /// Refused requests in the window that began then.
+    pub(super) denied: (u64, Duration),
     /// A ping is out and nothing has come since.
     pub(super) awaiting_pong: bool,
     pub(super) session_list: bool,
@@ -93,6 +96,7 @@ impl Live {
             in_flight: BTreeMap::new(),
             in_flight_bytes: 0,
             wrong_role_run: 0,
+            denied: (0, Duration::ZERO),
             awaiting_pong: false,
             session_list: false,
             watched: BTreeSet::new(),
@@ -110,6 +114,16 @@ impl Live {
             self.takes_part.pop_front();
         }
         self.takes_part.push_back(key);
+    }
+
+    /// A request was refused. Returns whether that was once too often (08 S-37).
+    pub(super) fn deny(&mut self, now: Duration) -> bool {
+        let (count, since) = &mut self.denied;
+        if now.saturating_sub(*since) >= limits::millis(limits::DENIED_WINDOW_MS) {
+            (*count, *since) = (0, now);
+        }
+        *count += 1;
+        *count > limits::DENIED_REQUESTS
     }
 
     pub(super) fn protocol(&self) -> Protocol {

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use telson_proto::error::close_reason;
 use telson_proto::event::Guard;
-use telson_proto::{CloseCode, Dialect, EventName, Json, Protocol, Scope, dialect};
+use telson_proto::{CloseCode, Dialect, ErrorCode, EventName, Json, Protocol, Scope, dialect};
 
 use crate::ids::{ConnId, SessionKey, Ticket};
+use crate::ingress::Walls;
 use crate::limits;
 use crate::messages::{Accept, Audience, Down, Outcome, Publish};
 use crate::time::Now;
@@ -23,7 +24,7 @@ impl Switchboard {
                 self.answer(&ticket, &Outcome::error(error));
                 self.close(ticket.conn, code, &reason);
             }
-            Down::Reply { ticket, outcome } => self.reply(&ticket, &outcome),
+            Down::Reply { ticket, outcome } => self.reply(now, &ticket, &outcome),
             Down::Publish(publish) => self.publish(&publish),
             Down::Address { conn, event, payload } => self.address(conn, event, &payload),
             Down::SubscribeSessions { conn } => {
@@ -49,6 +50,7 @@ impl Switchboard {
                     live.learn_alias(key, spelling);
                 }
             }
+            Down::Rules(rules) => self.walls = Walls::new(rules),
             Down::Close { conn, code, reason } => self.close(conn, code, &reason),
             Down::CloseAll { code, reason } => {
                 self.closing = true;
@@ -77,11 +79,11 @@ impl Switchboard {
         self.answer(&accept.ticket, &Outcome::ok(accept.hello));
         self.set_deadline(id, Some(now.mono + limits::millis(limits::PING_MS)));
         for text in waiting {
-            self.live_frame(id, &text);
+            self.live_frame(now, id, &text);
         }
     }
 
-    fn reply(&mut self, ticket: &Ticket, outcome: &Outcome) {
+    fn reply(&mut self, now: Now, ticket: &Ticket, outcome: &Outcome) {
         let Some(live) = self.live(ticket.conn) else { return };
         // A request whose first answer says that more follows leaves the account with that answer: a run
         // that takes its time must not keep its client from asking for other things.
@@ -96,6 +98,12 @@ impl Switchboard {
         self.answer(ticket, outcome);
         if flooded {
             self.close(ticket.conn, CloseCode::Policy, "repeated unauthorized calls");
+        } else if outcome
+            .error
+            .as_ref()
+            .is_some_and(|error| matches!(error.code, ErrorCode::InvalidRequest | ErrorCode::Forbidden))
+        {
+            self.denied(now, ticket.conn);
         }
     }
 
@@ -110,6 +118,7 @@ impl Switchboard {
     /// written once for each dialect and protocol; each connection adds its number.
     fn publish(&mut self, publish: &Arc<Publish>) {
         let mut heads = Heads::new(publish);
+        self.copy_to_nodes(publish, &mut heads);
         let hearers: Vec<ConnId> = self
             .conns
             .iter()
@@ -118,6 +127,27 @@ impl Switchboard {
             .collect();
         for id in hearers {
             self.deliver(id, publish, &mut heads);
+        }
+    }
+
+    /// Nodes hear of the sessions that they subscribed to, and of no others. Their copies carry no number: it is
+    /// that of broadcasts, in which clients look for gaps (spec 03 §2.8).
+    fn copy_to_nodes(&mut self, publish: &Publish, heads: &mut Heads<'_>) {
+        let nodes = self
+            .conns
+            .iter()
+            .filter(|(_, conn)| matches!(&conn.stage, Stage::Live(live) if live.subscribes_to(publish)));
+        for id in nodes.map(|(id, _)| *id).collect::<Vec<_>>() {
+            let Some(conn) = self.conns.get(&id) else { continue };
+            let Stage::Live(live) = &conn.stage else { continue };
+            let Some(head) = heads.of(live.protocol(), live.dialect) else { continue };
+            let respelled = live.respell(head, publish);
+            let frame = dialect::event_frame(respelled.as_deref().unwrap_or(head), None, None);
+            if conn.outbox.fits(frame.len(), live.limits.max_buffered) {
+                self.send(id, frame, Kind::Event);
+            } else if !publish.droppable {
+                self.close(id, CloseCode::Policy, "slow consumer");
+            }
         }
     }
 
@@ -194,6 +224,16 @@ impl Live {
             Guard::Scope(scope) => self.principal.holds(scope),
         };
         allowed && self.is_among(&publish.to)
+    }
+
+    /// Whether this is a node that has subscribed to the session of the event.
+    fn subscribes_to(&self, publish: &Publish) -> bool {
+        let of_session = matches!(publish.event, EventName::Chat | EventName::Agent);
+        let (Audience::Session(key) | Audience::RunTools(key)) = &publish.to else { return false };
+        self.is_node()
+            && of_session
+            && self.watched.contains(key)
+            && publish.payload(self.protocol()).is_some()
     }
 
     /// Whether a narrowed event is for this connection.

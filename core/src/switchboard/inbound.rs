@@ -51,7 +51,7 @@ impl Switchboard {
                         format!("message of {} bytes exceeds the limit of {limit} bytes", text.len());
                     self.close(id, CloseCode::TooLarge, &reason);
                 } else {
-                    self.live_frame(id, &text);
+                    self.live_frame(now, id, &text);
                 }
             }
             Stage::Closing { .. } => {}
@@ -111,37 +111,47 @@ impl Switchboard {
     }
 
     /// A frame of a connection that is in.
-    pub(super) fn live_frame(&mut self, id: ConnId, text: &str) {
+    pub(super) fn live_frame(&mut self, now: Now, id: ConnId, text: &str) {
         let Some(conn) = self.conns.get(&id) else { return };
         let own = conn.dialect();
         match decode(text) {
             Inbound::NotJson => {
                 tracing::debug!(target: "gateway.ws", conn = %id, "a message that is not JSON was ignored");
+                self.denied(now, id);
             }
             Inbound::Request { dialect, id: frame, method, params } if dialect == own => {
                 self.request(id, frame, method, params, text.len());
             }
             Inbound::PlainConnect { id: frame, .. } if own == Dialect::Plain => {
-                self.refuse_frame(id, &frame, "connect is only valid as the first request");
+                self.refuse_frame(now, id, &frame, "connect is only valid as the first request");
             }
             Inbound::Request { dialect, id: frame, .. } => {
                 let word = if dialect == Dialect::Native { "req" } else { "request" };
-                self.refuse_frame(id, &frame, &other_dialect(word));
+                self.refuse_frame(now, id, &frame, &other_dialect(word));
             }
             Inbound::PlainConnect { id: frame, .. } => {
-                self.refuse_frame(id, &frame, &other_dialect("connect"));
+                self.refuse_frame(now, id, &frame, &other_dialect("connect"));
             }
             Inbound::Invalid { id: frame, detail } => {
                 let frame = frame.unwrap_or_else(|| INVALID_ID.to_owned());
-                self.refuse_frame(id, &frame, &format!("{INVALID_FRAME}: {detail}"));
+                self.refuse_frame(now, id, &frame, &format!("{INVALID_FRAME}: {detail}"));
             }
         }
     }
 
-    fn refuse_frame(&mut self, id: ConnId, frame: &str, message: &str) {
+    fn refuse_frame(&mut self, now: Now, id: ConnId, frame: &str, message: &str) {
         let dialect = self.conns.get(&id).map_or(Dialect::Native, super::conn::Conn::dialect);
         let error = ErrorShape::invalid(message);
         self.send(id, dialect::response(dialect, frame, None, Some(&error)), Kind::Answer);
+        self.denied(now, id);
+    }
+
+    /// Closes a connection that sends what it may not, over and over.
+    pub(super) fn denied(&mut self, now: Now, id: ConnId) {
+        let live = self.conns.get_mut(&id).and_then(super::conn::Conn::live_mut);
+        if live.is_some_and(|live| live.deny(now.mono)) {
+            self.close(id, CloseCode::Policy, "too many refused requests");
+        }
     }
 
     /// Admits a request, unless the connection has too many unanswered ones (spec 01 §1.3).

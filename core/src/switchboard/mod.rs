@@ -15,6 +15,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use telson_proto::CloseCode;
@@ -22,6 +23,7 @@ use telson_proto::CloseCode;
 use crate::entropy::{Entropy, Seed};
 use crate::http::HttpResponse;
 use crate::ids::ConnId;
+use crate::ingress::{Rules, Walls, answer};
 use crate::limits;
 use crate::messages::{Down, Up};
 use crate::peer::Peer;
@@ -134,6 +136,7 @@ pub struct Switchboard {
     /// Unauthenticated connections by address.
     preauth: BTreeMap<IpAddr, usize>,
     preauth_total: usize,
+    walls: Walls,
     preauth_per_ip: usize,
     handshake: Duration,
     simple_dialect: bool,
@@ -153,6 +156,7 @@ impl Switchboard {
             conns: BTreeMap::new(),
             preauth: BTreeMap::new(),
             preauth_total: 0,
+            walls: Walls::new(Arc::new(Rules::of(settings))),
             preauth_per_ip: settings.limits.preauth_per_ip,
             handshake: settings.limits.handshake,
             simple_dialect: settings.simple_dialect,
@@ -204,12 +208,16 @@ impl Switchboard {
     }
 
     /// Decides on an upgrade before anything is allocated for it (spec 04 §1.3).
-    fn upgrade(&mut self, conn: ConnId, peer: Peer) {
+    fn upgrade(&mut self, conn: ConnId, mut peer: Peer) {
+        let stop = self.walls.admit_upgrade(&mut peer).err();
         let waiting = self.preauth.get(&peer.addr).copied().unwrap_or(0);
         let refusal = if self.closing {
             Some(HttpResponse::text(503, "The gateway is shutting down").header("retry-after", "1"))
-        } else if peer.forwarded {
-            Some(HttpResponse::json(403, PROXY_REFUSAL))
+        } else if let Some(stop) = stop {
+            if let Some(hint) = stop.hint(&peer) {
+                self.emit(Output::Up(Up::Hint(hint)));
+            }
+            Some(stop.response())
         } else if waiting >= self.preauth_per_ip
             || self.preauth_total >= limits::length(limits::PREAUTH_TOTAL)
         {
@@ -219,6 +227,7 @@ impl Switchboard {
         };
         if let Some(response) = refusal {
             tracing::debug!(target: "gateway.ws", %conn, peer = %peer.addr, status = response.status, "upgrade refused");
+            let response = answer::dress(self.walls.rules(), response, peer.secure);
             let response = response.header("connection", "close");
             self.emit(Output::Reject { conn, response });
             return;
@@ -252,6 +261,3 @@ impl Switchboard {
         }
     }
 }
-
-/// The body that tells a proxy's operator what is missing (spec 01 §1.1).
-const PROXY_REFUSAL: &str = r#"{"error":{"message":"proxy headers from an address that is not a trusted proxy; connect directly, or list the proxy in gateway.trustedProxies","type":"proxy_attribution_required"}}"#;

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use telson_proto::{ErrorShape, EventName, Json, Protocol, Role, Scope, Scopes};
+use telson_proto::{ErrorCode, ErrorShape, EventName, Json, Protocol, Role, Scope, Scopes};
 
 use super::*;
 use crate::auth::{AuthMethod, Client, Credential, Declared, Principal};
 use crate::ids::{SessionKey, Ticket};
+use crate::ingress::Trail;
 use crate::messages::{Accept, Audience, ConnLimits, Outcome, Publish};
 use crate::settings::AuthMode;
 
@@ -80,6 +81,21 @@ impl Bench {
         limits: ConnLimits,
         caps: &[&str],
     ) {
+        let client = Client { caps: caps.iter().map(|cap| (*cap).to_owned()).collect(), ..Client::default() };
+        self.enter(id, plain, Role::Operator, protocol, scopes, limits, client);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what a connection is")]
+    fn enter(
+        &mut self,
+        id: ConnId,
+        plain: bool,
+        role: Role,
+        protocol: Protocol,
+        scopes: Scopes,
+        limits: ConnLimits,
+        client: Client,
+    ) {
         self.open(id);
         match plain {
             true => self.say(id, &json!({"type": "connect", "id": "c"})),
@@ -87,7 +103,7 @@ impl Bench {
         }
         let Some(Up::Connect(connect)) = self.ups.pop() else { panic!("no connect") };
         let principal = Principal {
-            role: Role::Operator,
+            role,
             scopes,
             method: AuthMethod::Token,
             credential: Credential::Shared { epoch: 0 },
@@ -96,10 +112,7 @@ impl Bench {
             protocol,
             addr: IpAddr::from([127, 0, 0, 1]),
             local: true,
-            declared: Declared::new(Client {
-                caps: caps.iter().map(|cap| (*cap).to_owned()).collect(),
-                ..Client::default()
-            }),
+            declared: Declared::new(client),
         };
         let accept =
             Accept { ticket: connect.ticket, hello: Json::empty(), principal: Arc::new(principal), limits };
@@ -142,6 +155,41 @@ fn the_challenge_comes_first_and_the_clients_time_runs_from_when_it_has_left() {
     bench.now = at(24_000);
     bench.handle(Input::Timeout);
     assert_eq!(bench.closes, [(ID, 1000, "handshake timeout".to_owned())]);
+}
+
+#[test]
+fn a_node_hears_the_sessions_that_it_subscribed_to_without_numbers_and_no_others() {
+    for protocol in Protocol::ALL {
+        let mut bench = Bench::new();
+        bench.enter(ID, false, Role::Node, protocol, Scopes::none(), ROOMY, Client::default());
+        let of = |key: &str, event| {
+            let payload = Json::of(&json!({"sessionKey": key, "state": "final"}));
+            Publish { to: Audience::Session(SessionKey::new(key)), ..Publish::lossless(event, payload) }
+        };
+        let mine = SessionKey::new("mine");
+        bench.publish(of("mine", EventName::Chat));
+        assert!(bench.frames.is_empty(), "it has not subscribed");
+        bench.handle(Input::Down(Down::WatchMessages { conn: ID, key: mine.clone(), on: true }));
+        bench.publish(of("mine", EventName::Chat));
+        bench.publish(of("mine", EventName::Agent));
+        bench.publish(of("other", EventName::Chat));
+        let tools = Publish { to: Audience::RunTools(mine.clone()), ..of("mine", EventName::Agent) };
+        bench.publish(tools);
+        let message =
+            Publish { to: Audience::SessionMessages(mine.clone()), ..of("mine", EventName::SessionMessage) };
+        bench.publish(message);
+        let heard: Vec<&str> =
+            bench.frames.iter().map(|(_, frame)| frame["event"].as_str().unwrap()).collect();
+        assert_eq!(heard, ["chat", "agent", "agent"]);
+        assert!(bench.frames.iter().all(|(_, frame)| frame.get("seq").is_none()));
+        bench.frames.clear();
+        bench.publish(Publish::lossless(EventName::Tick, Json::empty()));
+        assert_eq!(bench.frames[0].1["seq"], 1, "the copies have taken no number");
+        bench.frames.clear();
+        bench.handle(Input::Down(Down::WatchMessages { conn: ID, key: mine, on: false }));
+        bench.publish(of("mine", EventName::Chat));
+        assert!(bench.frames.is_empty());
+    }
 }
 
 #[test]
@@ -488,9 +536,46 @@ fn unauthenticated_connections_of_one_address_are_bounded_and_slots_come_back() 
 #[test]
 fn proxies_that_nobody_vouched_for_are_refused() {
     let mut bench = Bench::new();
-    let peer = Peer { forwarded: true, ..Peer::at(IpAddr::from([127, 0, 0, 1])) };
+    let trail = Trail::new([("x-forwarded-for".to_owned(), "203.0.113.9".to_owned())]);
+    let peer = Peer { trail, ..Peer::at(IpAddr::from([127, 0, 0, 1])) };
     bench.handle(Input::Upgrade { conn: ID, peer });
     assert_eq!(bench.rejected, [403]);
+    assert!(matches!(bench.ups.pop(), Some(Up::Hint(_))), "the gateway writes what to set");
+}
+
+#[test]
+fn a_client_that_sends_what_it_may_not_over_and_over_is_closed_and_an_honest_one_is_not() {
+    for frame in ["nonsense", r#"{"type":"req","id":"1"}"#, r#"{"type":"request","id":"1","method":"x"}"#] {
+        let mut bench = Bench::new();
+        bench.reader(ID);
+        bench.reader(ConnId(2));
+        for _ in 0..300 {
+            bench.raw(frame);
+        }
+        assert!(bench.closes.is_empty(), "{frame}");
+        bench.now = at(10_000);
+        bench.raw(frame);
+        assert!(bench.closes.is_empty(), "the window is over: {frame}");
+        for _ in 0..1_000 {
+            bench.raw(frame);
+        }
+        assert_eq!(bench.closes, [(ID, 1008, "too many refused requests".to_owned())], "{frame}");
+    }
+    let mut bench = Bench::new();
+    bench.reader(ID);
+    for n in 0..301 {
+        bench.say(ID, &json!({"type": "req", "id": n.to_string(), "method": "config.set"}));
+        let ticket = bench.last_request();
+        let error = ErrorShape::new(ErrorCode::Forbidden, "missing scope");
+        bench.answer(ticket, Outcome::error(error));
+        bench.say(ID, &json!({"type": "req", "id": format!("good {n}"), "method": "health"}));
+        if let Some(Up::Request(request)) = bench.ups.pop() {
+            bench.answer(request.ticket, Outcome::ok(Json::empty()));
+        }
+        let waiting = bench.board.buffered();
+        bench.handle(Input::Flushed { conn: ID, bytes: waiting });
+    }
+    assert_eq!(bench.closes.len(), 1, "good requests between do not hide them");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use telson_proto::Json;
 
+use crate::auth::limiter::Class;
 use crate::gateway::Gateway;
 use crate::ids::AgentId;
 
@@ -112,6 +113,16 @@ impl Gateway {
         format!("{}/telson.db", self.settings.facts.state_dir)
     }
 
+    /// How many sources were wrong lately and are locked out, by class of credential (07 P-10).
+    fn limiter_summary(&self) -> serde_json::Value {
+        let classes = Class::ALL.into_iter().map(|class| {
+            let bucket = self.handshake.limiter.bucket(self.now.mono, class);
+            let counts = serde_json::json!({"sources": bucket.sources, "locked": bucket.locked});
+            (class.as_str().to_owned(), counts)
+        });
+        serde_json::Value::Object(classes.collect())
+    }
+
     /// The answer to `status`.
     pub(crate) fn status_summary(&self) -> Json {
         let settings = &self.settings.agents;
@@ -131,6 +142,7 @@ impl Gateway {
         Json::of(&serde_json::json!({
             "heartbeat": {"defaultAgentId": settings.default, "agents": beats.collect::<Vec<_>>()},
             "channelSummary": [],
+            "authLimiter": self.limiter_summary(),
             "queuedSystemEvents": self.system.events(&self.sessions.main_key()),
             "sessions": {
                 "paths": [self.store_path()],

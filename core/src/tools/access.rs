@@ -8,7 +8,7 @@ use crate::gateway::Gateway;
 use crate::sessions::keys;
 
 use super::catalogue::{BUILT_IN, BuiltIn};
-use super::policy::{self, Rule, SUBAGENT_DENY, SUBAGENT_DENY_ALWAYS, Subject};
+use super::policy::{self, Rule, SUBAGENT_DENY, SUBAGENT_DENY_ALWAYS, Subject, UNTRUSTED_DENY};
 use super::settings::{PolicySettings, Profile};
 use super::{ToolContext, ToolSpec};
 
@@ -82,6 +82,9 @@ impl Gateway {
         rules.push(policy::rules(agent));
         rules.extend(agent_model.map(policy::rules));
         rules.extend(self.inherited_rule(context));
+        if context.untrusted {
+            rules.push(Rule::without(UNTRUSTED_DENY.iter().copied()));
+        }
         if keys::is_subagent(&context.session) {
             rules.push(self.subagent_rule(context));
             rules.push(Rule::lists(&settings.subagents.policy.allow, &settings.subagents.policy.deny));

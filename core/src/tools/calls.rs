@@ -33,6 +33,8 @@ pub(super) enum Work {
     Run { run: RunId, session: SessionKey, spawned: bool },
     /// A server's answer.
     Server(usize),
+    /// A node's answer.
+    Node,
 }
 
 /// How a tool begins.
@@ -138,6 +140,7 @@ impl Gateway {
             // The other session goes on with what it was told.
             Work::Run { spawned: false, .. } => {}
             Work::Server(server) => self.cancel_server_call(*server, call, reason),
+            Work::Node => self.cancel_invocations(crate::nodes::Asker::Tool(call), reason),
         }
     }
 
@@ -152,6 +155,10 @@ impl Gateway {
                     let server = *server;
                     self.cancel_server_call(server, call, "it took too long");
                     ToolOutcome::error("the tool's server has not answered in time; the call was cancelled")
+                }
+                Work::Node => {
+                    self.cancel_invocations(crate::nodes::Asker::Tool(call), "it took too long");
+                    ToolOutcome::error("the node has not answered in time")
                 }
                 Work::Store | Work::Page(_) => ToolOutcome::error(format!(
                     "{} has not come to a result in time; try again, or with a smaller task",

@@ -9,7 +9,8 @@ use crate::gateway::Gateway;
 use crate::ids::{CallId, SessionKey};
 
 use super::builtin::{
-    agents_list, gateway_tool, session_status, sessions_history, sessions_list, sessions_send, sessions_spawn,
+    agents_list, gateway_tool, nodes, session_status, sessions_history, sessions_list, sessions_send,
+    sessions_spawn,
 };
 use super::calls::Begun;
 use super::web_fetch;
@@ -142,5 +143,16 @@ pub const BUILT_IN: &[BuiltIn] = &[
         risk: "high",
         offered: |_, _| true,
         begin: gateway_tool::begin,
+    },
+    BuiltIn {
+        name: "nodes",
+        label: "Nodes",
+        group: "group:nodes",
+        description: nodes::DESCRIPTION,
+        parameters: nodes::parameters,
+        effect: |_| Effect::OperateGateway,
+        risk: "high",
+        offered: |_, _| true,
+        begin: nodes::begin,
     },
 ];

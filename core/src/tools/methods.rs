@@ -110,6 +110,7 @@ pub(crate) fn effective(gateway: &mut Gateway, call: Call<ToolsEffectiveParams>)
         agent: agent.clone(),
         session,
         owner: call.principal.holds(telson_proto::Scope::Admin),
+        untrusted: false,
     };
     let names = gateway.tools_for(&context);
     let permitted = |name: &str| names.iter().any(|spec| spec.name == name);

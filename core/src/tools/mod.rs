@@ -69,6 +69,8 @@ pub(crate) struct ToolContext {
     pub(crate) session: SessionKey,
     /// Whether the caller is the owner of the gateway: may use what changes the gateway itself.
     pub(crate) owner: bool,
+    /// Whether the words that it works on are a machine's, which may use few tools.
+    pub(crate) untrusted: bool,
 }
 
 /// Who waits for the outcome.

@@ -41,6 +41,22 @@ pub(super) const SUBAGENT_DENY: &[&str] = &[
 /// What a sub-agent may not use in any case.
 pub(super) const SUBAGENT_DENY_ALWAYS: &[&str] = &["sessions_send", "agents_list", "gateway", "cron"];
 
+/// What a run may not use that a machine has started: what changes the gateway, runs programs, asks other sessions or
+/// machines, and what other programs bring [S-62].
+pub(super) const UNTRUSTED_DENY: &[&str] = &[
+    "group:automation",
+    "group:nodes",
+    "group:fs",
+    "group:runtime",
+    "group:ui",
+    "group:messaging",
+    "group:mcp",
+    "sessions_send",
+    "sessions_spawn",
+    "sessions_history",
+    "sessions_list",
+];
+
 /// A tool as policies see it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Subject<'a> {

@@ -53,7 +53,7 @@ impl Gateway {
             key: session.clone(),
             agent: self.sessions.rules().agent_of(session),
             family: Family::Inner,
-            owner: Owner { admin: context.owner, ..Owner::inner() },
+            owner: Owner { admin: context.owner, untrusted: context.untrusted, ..Owner::inner() },
             asker: Asker::Tool(call),
             digest: String::new(),
             ask,

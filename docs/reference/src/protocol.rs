@@ -57,6 +57,7 @@ fn need(need: Need) -> String {
     match need {
         Need::Anyone => "everyone".to_owned(),
         Need::Operator => "operator".to_owned(),
+        Need::Node => "node".to_owned(),
         Need::Scope(scope) => code(scope.as_str()),
         Need::Absent => "—".to_owned(),
     }

@@ -7,7 +7,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use telson_core::auth::Secret;
 use telson_core::config::Flags;
 
+use super::devices::Devices;
 use super::node::Node;
+use super::pair::Pair;
+use super::tokens::Tokens;
 
 /// The gateway of a personal AI assistant.
 #[derive(Debug, Parser)]
@@ -74,6 +77,15 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Node,
     },
+    /// Bring a new device in: a setup code as text and as a picture
+    Pair(Pair),
+    /// Tokens for programs
+    Tokens {
+        #[command(subcommand)]
+        command: Tokens,
+    },
+    /// The machines that lend their abilities
+    Nodes(super::nodes::Nodes),
     /// The configuration
     Config {
         #[command(subcommand)]
@@ -397,12 +409,6 @@ pub(crate) enum Shell {
 pub(crate) enum Token {
     /// Show the token of this machine's gateway
     Show,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Devices {
-    /// List paired devices and those that wait
-    List(Client),
 }
 
 #[derive(Debug, Subcommand)]

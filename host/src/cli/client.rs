@@ -199,7 +199,7 @@ fn frame(text: &str) -> Option<Frame> {
 }
 
 /// An error answer in the words of the command line.
-fn refused(error: &Value) -> CliError {
+pub(super) fn refused(error: &Value) -> CliError {
     let text = |name: &str| error.get(name).and_then(Value::as_str).unwrap_or_default();
     let (code, message) = (text("code"), text("message"));
     let detail = error.pointer("/details/code").and_then(Value::as_str).unwrap_or_default();

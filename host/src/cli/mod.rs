@@ -9,16 +9,21 @@ mod cells;
 mod chat;
 mod client;
 mod configure;
+mod desk;
+mod devices;
 mod error;
 mod exit;
 mod import;
 mod models;
 mod node;
+mod nodes;
+mod pair;
 mod serve;
 mod sessions;
 mod show;
 mod target;
 pub mod term;
+mod tokens;
 mod usage;
 
 use std::ffi::OsString;
@@ -33,12 +38,15 @@ pub use exit::Exit;
 use crate::config::{Places, environment};
 use crate::runtime::Runtime;
 
-use args::{Cli, Command, Config, Devices, Gateway, GatewayCommand, Models, Shell, Token};
+use args::{Cli, Command, Config, Gateway, GatewayCommand, Models, Shell, Token};
 use error::CliError;
 use term::{Output, Terminal};
 
 /// This program's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The name by which output speaks of this program.
+const NAME: &str = "telson";
 
 /// The command line's definition, for the generated reference.
 pub fn definition() -> clap::Command {
@@ -110,10 +118,11 @@ async fn dispatch<R: Runtime>(
         Command::Usage(args) => usage::run(&runtime, &places, &args, output).await,
         Command::Import(args) => import::run(&runtime, &places, &args, output).await,
         Command::Token { command: Token::Show } => show::token(&places, output),
-        Command::Devices { command: Devices::List(args) } => {
-            show::devices(&runtime, &places, &args, output).await
-        }
         Command::Node { command } => node::execute(runtime, &places, &command, output).await,
+        Command::Devices { command } => devices::run(&runtime, &places, command, output).await,
+        Command::Pair(args) => pair::run(&runtime, &places, &args, output).await,
+        Command::Tokens { command } => tokens::run(&runtime, &places, command, output).await,
+        Command::Nodes(args) => nodes::run(&runtime, &places, args, output).await,
         Command::Config { command: Config::Validate } => configure::validate(&places, output),
         Command::Completions { shell } => {
             completions(shell, program, output);

@@ -82,7 +82,7 @@ async fn serve<R: Runtime>(
     }
     let token = match loaded.access {
         Access::MadeToken => Some(made_token(&places.state)?),
-        Access::Open | Access::Token(_) | Access::Password(_) => None,
+        Access::Open | Access::Token(_) | Access::Password(_) | Access::TrustedProxy(_) => None,
     };
     let settings = loaded.settings(facts(&places.state, &places.config), token).ok_or_else(|| {
         CliError::new(Failure::AuthMissing, "gateway auth mode is token, but no token is set")

@@ -11,7 +11,7 @@ use crate::runtime::Runtime;
 use crate::state::{Lock, stored_token};
 
 use super::args::{Call, Client as ClientArgs};
-use super::cells::{age, span, text, words};
+use super::cells::{span, text};
 use super::client::Client;
 use super::error::CliError;
 use super::target::{Credential, NAMED, Target};
@@ -209,57 +209,6 @@ pub(crate) async fn call<R: Runtime>(
     Ok(())
 }
 
-/// `devices list`
-pub(crate) async fn devices<R: Runtime>(
-    runtime: &R,
-    places: &Places,
-    args: &ClientArgs,
-    output: Output,
-) -> Result<(), CliError> {
-    let list = ask(runtime, places, args, "device.pair.list", json!({})).await?;
-    if output.json {
-        output.value(&list);
-        return Ok(());
-    }
-    let of = |name: &str| list.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
-    let (pending, paired) = (of("pending"), of("paired"));
-    if pending.is_empty() && paired.is_empty() {
-        output.line("No devices.");
-    }
-    if !pending.is_empty() {
-        output.line("Waiting:");
-        let rows = pending.iter().map(|device| {
-            let name = text(device, "displayName");
-            vec![
-                text(device, "requestId"),
-                name,
-                words(device, "role", "roles"),
-                text(device, "platform"),
-                age(device.get("ts")),
-            ]
-        });
-        output.table(&["REQUEST", "NAME", "ROLE", "PLATFORM", "ASKED"], rows);
-    }
-    if !paired.is_empty() {
-        output.line("Paired:");
-        let rows = paired.iter().map(|device| {
-            let id: String = text(device, "deviceId").chars().take(12).collect();
-            let name = text(device, "displayName");
-            let scopes = words(device, "scope", "scopes").replace("operator.", "");
-            vec![
-                id,
-                name,
-                words(device, "role", "roles"),
-                scopes,
-                text(device, "platform"),
-                age(device.get("approvedAtMs")),
-            ]
-        });
-        output.table(&["DEVICE", "NAME", "ROLE", "SCOPES", "PLATFORM", "PAIRED"], rows);
-    }
-    Ok(())
-}
-
 /// `token show`
 pub(crate) fn token(places: &Places, output: Output) -> Result<(), CliError> {
     let loaded = places.load(&Flags::default())?;
@@ -274,6 +223,9 @@ pub(crate) fn token(places: &Places, output: Output) -> Result<(), CliError> {
             (made.ok_or_else(missing)?, "made at the first start")
         }
         Access::Password(_) => return Err(none("the gateway asks for a password, not for a token")),
+        Access::TrustedProxy(_) => {
+            return Err(none("the gateway takes the users that its proxy names, and no token"));
+        }
         Access::Open => return Err(none("the gateway asks for nothing: its auth mode is none")),
     };
     if output.json {

@@ -114,9 +114,11 @@ impl Target {
         let running = Lock::holder(&places.state).map(|holder| holder.port).filter(|port| *port != 0);
         let port = running.unwrap_or(loaded.port);
         let credential = match loaded.access {
-            Access::Open => Credential::Nothing,
+            Access::Open | Access::TrustedProxy(None) => Credential::Nothing,
             Access::Token(token) => Credential::Token(token),
-            Access::Password(password) => Credential::Password(password),
+            Access::Password(password) | Access::TrustedProxy(Some(password)) => {
+                Credential::Password(password)
+            }
             Access::MadeToken => stored_token(&places.state)?.map_or(Credential::Nothing, Credential::Token),
         };
         Ok(Self {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_channel::Sender;
 use futures_util::future::{Either, select};
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderValue, ORIGIN};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
@@ -18,8 +18,9 @@ use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use smol_hyper::rt::FuturesIo;
 use telson_core::http::{HttpRequest, HttpResponse};
+use telson_core::ingress::Trail;
 use telson_core::limits;
-use telson_core::peer::Peer;
+use telson_core::peer::{Listener, Peer};
 
 use crate::net::patience::Patient;
 use crate::net::timer::HyperTimer;
@@ -236,14 +237,18 @@ impl<R: Runtime> Client<R> {
 
     /// The head, as the machines see it. hyper has bounded it.
     fn request(&self, head: &Parts, wants_websocket: bool) -> HttpRequest {
-        let headers = head.headers.iter().map(|(name, value)| (name.as_str().to_owned(), lossy(value)));
+        let headers = lines(&head.headers);
+        let mut peer = self.peer(&headers);
+        if peer.host.is_none() {
+            peer.host = head.uri.authority().map(|authority| authority.as_str().to_owned());
+        }
         HttpRequest {
-            peer: self.peer(&head.headers, head.uri.authority().map(http::uri::Authority::as_str)),
+            peer,
             method: head.method.as_str().to_owned(),
             path: head.uri.path().to_owned(),
             query: head.uri.query().map(ToOwned::to_owned),
             authorization: text(&head.headers, &AUTHORIZATION),
-            headers: headers.collect(),
+            headers,
             content_length: text(&head.headers, &CONTENT_LENGTH)
                 .and_then(|length| length.trim().parse().ok()),
             wants_websocket,
@@ -254,7 +259,10 @@ impl<R: Runtime> Client<R> {
     async fn upgrade(&self, request: &Request<Incoming>, upgrade: OnUpgrade, accept: &str) -> Answer<R> {
         let conn = self.context.name();
         let admitted = Admitted::new(conn, self.context.clone());
-        let peer = self.peer(request.headers(), None);
+        let head = lines(request.headers());
+        let mut peer = self.peer(&head);
+        peer.trail = Trail::new(head);
+        peer.query = request.uri().query().map(ToOwned::to_owned);
         let (verdict, decided) = async_channel::bounded(1);
         let (commands, orders) = async_channel::unbounded::<Command>();
         let told = self.context.events.send(Event::Upgrade { conn, peer, verdict, commands }).await;
@@ -283,13 +291,8 @@ impl<R: Runtime> Client<R> {
             .unwrap_or_else(|_| answer::whole(HttpResponse::text(500, "Internal Server Error"), false))
     }
 
-    fn peer(&self, headers: &HeaderMap, authority: Option<&str>) -> Peer {
-        Peer {
-            addr: self.addr,
-            host: text(headers, &HOST).or_else(|| authority.map(ToOwned::to_owned)),
-            origin: text(headers, &ORIGIN),
-            forwarded: headers.keys().any(|name| is_of_a_proxy(name.as_str())),
-        }
+    fn peer(&self, head: &[(String, String)]) -> Peer {
+        Peer::seen(self.addr, Listener::Main, head)
     }
 }
 
@@ -309,11 +312,9 @@ async fn open<R: Runtime>(
     socket::run(admitted, frames, orders).await;
 }
 
-/// Whether a header is one that proxies add (spec 01 §3.2).
-fn is_of_a_proxy(name: &str) -> bool {
-    matches!(name, "forwarded" | "x-real-ip" | "via" | "cf-connecting-ip")
-        || name.starts_with("x-forwarded-")
-        || name.starts_with("tailscale-")
+/// The lines of a head, names in lower case.
+fn lines(headers: &HeaderMap) -> Vec<(String, String)> {
+    headers.iter().map(|(name, value)| (name.as_str().to_owned(), lossy(value))).collect()
 }
 
 /// A header as text. What is no text is kept as far as it is, so that a header that is there is not missing.
@@ -323,28 +324,4 @@ fn text(headers: &HeaderMap, name: &http::HeaderName) -> Option<String> {
 
 fn lossy(value: &HeaderValue) -> String {
     String::from_utf8_lossy(value.as_bytes()).into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn headers_of_proxies_are_recognised() {
-        for name in [
-            "forwarded",
-            "x-forwarded-for",
-            "x-forwarded-proto",
-            "x-forwarded-host",
-            "x-real-ip",
-            "via",
-            "cf-connecting-ip",
-            "tailscale-user-login",
-        ] {
-            assert!(is_of_a_proxy(name), "{name}");
-        }
-        for name in ["host", "origin", "x-request-id", "user-agent", "x-forwarded"] {
-            assert!(!is_of_a_proxy(name), "{name}");
-        }
-    }
 }

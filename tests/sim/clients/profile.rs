@@ -55,6 +55,8 @@ pub(crate) struct Profile {
     pub(crate) device: Option<[u8; 32]>,
     pub(crate) addr: IpAddr,
     pub(crate) manners: Manners,
+    /// The commands that a node offers.
+    pub(crate) commands: Vec<&'static str>,
 }
 
 const CLIENT_ID: &str = "gateway-client";
@@ -72,6 +74,17 @@ impl Profile {
             device: None,
             addr: IpAddr::from([127, 0, 0, 1]),
             manners: Manners { latency: (0, 3), rate: None, silent: false, listens: true, returns: false },
+            commands: Vec::new(),
+        }
+    }
+
+    /// A node on the gateway's own host with the right token: a device that offers to look for programs.
+    pub(crate) fn node(name: &str, tongue: Tongue, token: &str, seed: [u8; 32]) -> Self {
+        Self {
+            role: "node",
+            scopes: None,
+            commands: vec!["system.which"],
+            ..Self::operator(name, tongue, token).with_device(seed)
         }
     }
 
@@ -149,6 +162,9 @@ impl Profile {
             },
             "role": self.role,
         });
+        if !self.commands.is_empty() {
+            params["commands"] = json!(self.commands);
+        }
         if let Some(scopes) = &self.scopes {
             params["scopes"] = json!(scopes);
         }

@@ -15,7 +15,10 @@ pub(super) fn may_hear(profile: &Profile, event: &str, subscribed: bool) -> bool
         "agent" | "chat" | "presence" => reads,
         "talk.mode" if profile.tongue == Tongue::V4 => profile.holds("operator.talk"),
         "talk.mode" => reads,
-        "device.pair.resolved" => profile.holds("operator.pairing"),
+        "device.pair.resolved" | "node.pair.requested" | "node.pair.resolved" => {
+            profile.holds("operator.pairing")
+        }
+        "node.presence" | "node.hostStats" => reads && profile.tongue == Tongue::V4,
         "sessions.changed" => reads && subscribed && profile.tongue == Tongue::V4,
         _ => false,
     }
@@ -26,18 +29,23 @@ pub(super) fn may_call(profile: &Profile, method: &str) -> bool {
     if method == "health" && profile.tongue == Tongue::V4 {
         return true;
     }
+    let of_nodes =
+        ["node.invoke.result", "node.event", "skills.bins", "node.pending.drain", "node.pending.pull"];
+    if of_nodes.contains(&method) {
+        return profile.role == "node";
+    }
     if profile.role != "operator" {
         return false;
     }
     let v4 = profile.tongue == Tongue::V4;
     let scope = match method {
         "health" | "status" | "system-presence" | "last-heartbeat" | "chat.history"
-        | "agent.identity.get" | "agents.list" | "models.list" | "sessions.list" | "sessions.preview" => {
-            "operator.read"
-        }
+        | "agent.identity.get" | "agents.list" | "models.list" | "sessions.list" | "sessions.preview"
+        | "node.list" | "node.describe" => "operator.read",
         "sessions.delete" if v4 => "operator.write",
         "chat.startup" | "sessions.subscribe" | "sessions.resolve" | "config.get" if v4 => "operator.read",
-        "chat.send" | "chat.abort" | "agent" | "agent.wait" => "operator.write",
+        "chat.send" | "chat.abort" | "agent" | "agent.wait" | "node.invoke" => "operator.write",
+        "node.pair.list" | "node.pair.approve" => "operator.pairing",
         "talk.mode" if v4 => "operator.talk",
         "talk.mode" => "operator.write",
         // On protocol 4 some fields need no more than `write`; which, is the core's own test.

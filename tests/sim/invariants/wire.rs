@@ -26,6 +26,8 @@ pub(super) struct Wire {
     pub(super) closing: bool,
     challenged: bool,
     subscribed: bool,
+    /// It is a node that has subscribed to sessions.
+    follows: bool,
     /// The number of the last event, and how many bytes of events waited behind it.
     seq: u64,
     waited: usize,
@@ -88,6 +90,7 @@ impl Wire {
             closing: false,
             challenged: false,
             subscribed: false,
+            follows: false,
             seq: 0,
             waited: 0,
             calls: BTreeMap::new(),
@@ -104,6 +107,7 @@ impl Wire {
     pub(super) fn expect(&mut self, id: &str, call: Call) {
         self.greeted |= call.method == HELLO;
         self.subscribed |= call.method == "sessions.subscribe";
+        self.follows |= call.method == "node.event" && call.params["event"] == "chat.subscribe";
         self.calls.entry(id.to_owned()).or_default().open.push_back(call);
     }
 
@@ -154,6 +158,14 @@ impl Wire {
         }
         if !self.live {
             return Err(format!("event {name} before the hello"));
+        }
+        if self.profile.role == "node" && frame.seq().is_none() {
+            // What is for this node alone carries no number.
+            let addressed =
+                matches!(name, "node.invoke.request" | "node.invoke.cancel" | "node.pair.resolved");
+            let copied = self.follows && matches!(name, "chat" | "agent");
+            self.waited = before + frame.text.len();
+            return if addressed || copied { Ok(false) } else { Err(format!("event {name} for a node")) };
         }
         if !tables::may_hear(&self.profile, name, self.subscribed) {
             return Err(format!("event {name} for somebody who may not hear it"));

@@ -3,6 +3,7 @@
 mod connections;
 mod crashes;
 mod effects;
+mod nodes;
 mod runs;
 
 use std::time::Duration;

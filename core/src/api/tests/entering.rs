@@ -85,7 +85,7 @@ fn the_secret_is_a_bearer_in_either_mode_and_nothing_else() {
     let mut request = request("GET", "/v1/models");
     request.authorization = None;
     request.query = Some("token=p%20w".to_owned());
-    assert_eq!(status(&mut world, request).0, 401, "no secrets in a query");
+    assert_eq!(status(&mut world, request).0, 400, "no secrets in a query");
 }
 
 #[test]
@@ -142,17 +142,17 @@ fn wrong_secrets_from_this_host_are_answered_later_each_time() {
 }
 
 #[test]
-fn a_proxy_on_this_host_is_refused_before_secrets_are_looked_at_and_a_strangers_header_is_passed_over() {
+fn a_proxy_that_nobody_trusts_is_refused_before_secrets_are_looked_at() {
     let mut world = world();
     let mut proxied = request("GET", "/v1/models");
     proxied.peer = Peer::at(IpAddr::from([127, 0, 0, 1]));
-    proxied.peer.forwarded = true;
+    let mut proxied = with_header(proxied, "x-forwarded-for", "203.0.113.9");
+    proxied.authorization = Some("Bearer wrong".to_owned());
     let (code, response) = status(&mut world, proxied);
     let body: Value = serde_json::from_str(&response.body).unwrap();
     assert_eq!((code, &body["error"]["type"]), (403, &json!("proxy_attribution_required")));
-    let mut stranger = request("GET", "/v1/models");
-    stranger.peer.forwarded = true;
-    assert_eq!(status(&mut world, stranger).0, 200);
+    let stranger = with_header(request("GET", "/v1/models"), "x-real-ip", "203.0.113.10");
+    assert_eq!(status(&mut world, stranger).0, 403, "a stranger's proxy");
 }
 
 fn open_world() -> World {
@@ -174,7 +174,7 @@ fn without_a_secret_only_this_host_gets_in_and_no_page_from_elsewhere() {
     assert_eq!(status(&mut world, request("GET", "/v1/models")).0, 403, "another host");
     let mut rebound = neighbour();
     rebound.peer.host = Some("evil.example:18789".to_owned());
-    assert_eq!(status(&mut world, rebound).0, 403, "another name");
+    assert_eq!(status(&mut world, rebound).0, 421, "another name");
     let mut page = neighbour();
     page.peer.origin = Some("https://evil.example".to_owned());
     assert_eq!(status(&mut world, page).0, 403, "another page");
@@ -185,31 +185,106 @@ fn without_a_secret_only_this_host_gets_in_and_no_page_from_elsewhere() {
 }
 
 #[test]
-fn declared_scopes_narrow_where_no_secret_is_shown_and_count_nowhere_else() {
-    let mut world = open_world();
-    let scoped = |scopes: &str| with_header(neighbour(), "x-openclaw-scopes", scopes);
-    assert_eq!(status(&mut world, scoped("operator.read")).0, 200);
-    let (code, response) = status(&mut world, scoped(""));
+fn a_users_scopes_are_those_of_the_name_and_its_proxy_may_narrow_them() {
+    let mut world = vouching_world();
+    let scoped = |user: &str, scopes: &str| {
+        with_header(vouched(user, "GET", "/v1/models"), "x-openclaw-scopes", scopes)
+    };
+    assert_eq!(status(&mut world, vouched("ada", "GET", "/v1/models")).0, 200);
+    assert_eq!(status(&mut world, vouched("eve", "GET", "/v1/models")).0, 200, "whoever is named may read");
+    assert_eq!(status(&mut world, scoped("ada", "operator.read")).0, 200);
+    let (code, response) = status(&mut world, scoped("ada", ""));
     assert_eq!(code, 403);
     assert_eq!(
         response.body,
-        r#"{"error":{"details":{"code":"MISSING_SCOPE","missingScope":"operator.read","requiredScopes":["operator.read"]},"message":"missing scope: operator.read","type":"forbidden"},"ok":false}"#
+        r#"{"error":{"details":{"code":"MISSING_SCOPE","heldScopes":[],"missingScope":"operator.read","requiredScopes":["operator.read"]},"message":"missing scope: operator.read","type":"forbidden"},"ok":false}"#
     );
-    let write =
-        |scopes: &str, path: &str| HttpRequest { method: "POST".into(), path: path.into(), ..scoped(scopes) };
+    let write = |user: &str, scopes: &str, path: &str| HttpRequest {
+        method: "POST".into(),
+        path: path.into(),
+        ..scoped(user, scopes)
+    };
     for path in [CHAT, "/v1/responses", "/v1/embeddings", "/tools/invoke", "/sessions/main/kill"] {
-        assert_eq!(status(&mut world, write("operator.read", path)).0, 403, "{path}");
+        assert_eq!(status(&mut world, write("ada", "operator.read", path)).0, 403, "{path}");
+        assert_eq!(
+            status(&mut world, write("eve", "operator.admin", path)).0,
+            403,
+            "nobody asks for more: {path}"
+        );
     }
-    let mut model = with_header(write("operator.write", CHAT), "x-openclaw-model", "fake/m");
+    let mut model = with_header(write("ada", "operator.write", CHAT), "x-openclaw-model", "fake/m");
     let id = world.http(model.clone(), say("hi").to_string());
     assert_eq!(answer(&world, id).0, 403, "another model is the owner's choice");
-    model = with_header(write("operator.admin", CHAT), "x-openclaw-model", "fake/m");
+    model = with_header(write("ada", "operator.admin", CHAT), "x-openclaw-model", "fake/m");
     let id = world.http(model, say("hi").to_string());
     assert_eq!(world.answered(id), None);
     assert_eq!(world.fetches.len(), 1);
-    let mut secret = world_with(|_| {});
-    let request = with_header(request("GET", "/v1/models"), "x-openclaw-scopes", "");
-    assert_eq!(status(&mut secret, request).0, 200);
+}
+
+#[test]
+fn declared_scopes_count_from_a_trusted_proxy_only() {
+    let scoped = |request| with_header(request, "x-openclaw-scopes", "");
+    assert_eq!(status(&mut open_world(), scoped(neighbour())).0, 200);
+    assert_eq!(status(&mut world(), scoped(request("GET", "/v1/models"))).0, 200);
+}
+
+#[test]
+fn without_its_proxy_nobody_is_a_user() {
+    let mut world = vouching_world();
+    let mut direct = vouched("ada", "GET", "/v1/models");
+    direct.headers.retain(|(name, _)| name == "x-user");
+    assert_eq!(status(&mut world, direct.clone()).0, 401, "the proxy's host itself");
+    direct.peer = Peer::at(IpAddr::from([127, 0, 0, 1]));
+    assert_eq!(status(&mut world, direct.clone()).0, 401, "this host");
+    direct.authorization = Some("Bearer a local password".to_owned());
+    assert_eq!(status(&mut world, direct.clone()).0, 200, "the password is for this host");
+    direct.peer = Peer::at(IpAddr::from([192, 168, 1, 9]));
+    assert_eq!(status(&mut world, direct).0, 401, "and for no other");
+    let mut forged = vouched("ada", "GET", "/v1/models");
+    forged.peer = Peer::at(IpAddr::from([192, 168, 1, 9]));
+    assert_eq!(status(&mut world, forged).0, 403);
+}
+
+#[test]
+fn probes_say_no_more_to_strangers_than_how_it_is() {
+    let mut world = world();
+    for (path, expected) in [
+        ("/healthz", r#"{"ok":true,"status":"live"}"#),
+        ("/startupz", r#"{"ok":true,"status":"started"}"#),
+        ("/readyz", r#"{"ready":true}"#),
+    ] {
+        let mut away = request("GET", path);
+        away.authorization = None;
+        assert_eq!(status(&mut world, away.clone()).1.body, expected, "{path}");
+        away.peer = Peer::at(IpAddr::from([127, 0, 0, 1]));
+        let through = with_header(away.clone(), "x-forwarded-for", "203.0.113.9");
+        assert_eq!(status(&mut world, through).1.body, expected, "{path} through a proxy");
+        if path != "/healthz" {
+            assert!(status(&mut world, away).1.body.contains("uptimeMs"), "{path}");
+        }
+    }
+}
+
+#[test]
+fn every_answer_carries_the_safe_headers() {
+    let mut world = world();
+    let mut away = request("GET", "/v1/models");
+    away.authorization = None;
+    let evil = with_header(request("POST", CHAT), "content-type", "text/plain");
+    for request in [
+        request("GET", "/v1/models"),
+        request("GET", "/nowhere"),
+        request("GET", "/healthz"),
+        request("PUT", CHAT),
+        request("GET", "/a//b"),
+        away,
+        evil,
+    ] {
+        let (code, response) = status(&mut world, request);
+        for (name, value) in crate::ingress::answer::SAFE {
+            assert_eq!(header(&response, name), Some(value), "{code}");
+        }
+    }
 }
 
 #[test]

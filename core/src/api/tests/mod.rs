@@ -13,15 +13,18 @@ mod tools;
 use std::net::IpAddr;
 
 use serde_json::{Value, json};
+use telson_proto::{Scope, Scopes};
 
+use crate::auth::Secret;
 use crate::gateway::Input;
 use crate::http::{HttpRequest, HttpResponse};
 use crate::ids::{FetchId, HttpId};
+use crate::ingress::network;
 use crate::peer::Peer;
 use crate::providers::ErrorKind;
 use crate::providers::request::ToolCall;
 use crate::runs::RunResult;
-use crate::settings::Settings;
+use crate::settings::{AuthMode, Settings};
 use crate::testing::{Piece, World};
 
 /// A gateway with both endpoints on, whose model server is played by the test.
@@ -49,6 +52,25 @@ fn request(method: &str, path: &str) -> HttpRequest {
         content_length: None,
         wants_websocket: false,
     }
+}
+
+/// A gateway that takes the users whom a proxy at 10.0.0.2 names; Ada may do everything.
+fn vouching_world() -> World {
+    world_with(|settings| {
+        settings.auth.mode = AuthMode::TrustedProxy { password: Some(Secret::new("a local password")) };
+        settings.auth.ingress.trusted_proxies = vec![network("10.0.0.2").unwrap()];
+        settings.auth.trusted_proxy.user_header = "x-user".to_owned();
+        let ada = ("ada".to_owned(), Scopes::from_iter([Scope::Admin]));
+        settings.auth.trusted_proxy.identity_scopes = [ada].into();
+    })
+}
+
+/// A request of a user, as that proxy passes it on.
+fn vouched(user: &str, method: &str, path: &str) -> HttpRequest {
+    let mut request = with_header(request(method, path), "x-forwarded-for", "203.0.113.9");
+    request.peer = Peer::at(IpAddr::from([10, 0, 0, 2]));
+    request.authorization = None;
+    with_header(request, "x-user", user)
 }
 
 fn with_header(mut request: HttpRequest, name: &str, value: &str) -> HttpRequest {

@@ -165,7 +165,7 @@ fn killing_ends_the_runs_of_a_session() {
 
 #[test]
 fn who_is_no_administrator_ends_only_what_their_session_has_started() {
-    let mut world = world_with(|settings| settings.auth.mode = crate::settings::AuthMode::None);
+    let mut world = vouching_world();
     talk(&mut world, 1);
     let desk = world.operator(telson_proto::Protocol::V4);
     world.ask(desk, "agent", json!({
@@ -173,11 +173,10 @@ fn who_is_no_administrator_ends_only_what_their_session_has_started() {
     }));
     let kill = |world: &mut World, requester: Option<&str>| {
         let mut request = with_header(
-            request("POST", "/sessions/agent:main:subagent:1/kill"),
+            vouched("ada", "POST", "/sessions/agent:main:subagent:1/kill"),
             "x-openclaw-scopes",
             "operator.write",
         );
-        request.peer = Peer::at(IpAddr::from([127, 0, 0, 1]));
         if let Some(requester) = requester {
             request = with_header(request, "x-openclaw-requester-session-key", requester);
         }

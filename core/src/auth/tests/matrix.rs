@@ -23,6 +23,7 @@ use crate::{Now, Seed};
 enum Cell {
     Anyone,
     Operator,
+    Node,
     Needs(Scope),
     /// No such method: as any unknown one, it asks for admin and then does not exist.
     Unknown,
@@ -91,8 +92,39 @@ const METHOD_CELLS: &[(&str, Cell, Cell)] = &[
     ("chat.metadata", Cell::Unknown, READ),
     ("chat.message.get", Cell::Unknown, READ),
     ("device.pair.list", PAIRING, PAIRING),
+    ("device.pair.approve", PAIRING, PAIRING),
+    ("device.pair.reject", PAIRING, PAIRING),
+    ("device.pair.remove", Cell::Unknown, PAIRING),
+    ("device.pair.rename", Cell::Unknown, PAIRING),
+    ("device.token.rotate", PAIRING, PAIRING),
+    ("device.token.revoke", PAIRING, PAIRING),
+    ("device.scopes.requestUpgrade", Cell::Unknown, Cell::Operator),
+    ("device.scopes.waitUpgrade", Cell::Unknown, Cell::Operator),
+    ("device.pair.setupCode", Cell::Unknown, ADMIN),
+    ("device.pair.setupStatus", Cell::Unknown, ADMIN),
+    ("tokens.create", ADMIN, ADMIN),
+    ("tokens.list", ADMIN, ADMIN),
+    ("tokens.revoke", ADMIN, ADMIN),
     ("tools.catalog", Cell::Unknown, READ),
     ("tools.effective", Cell::Unknown, READ),
+    ("node.list", READ, READ),
+    ("node.describe", READ, READ),
+    ("node.rename", PAIRING, PAIRING),
+    ("node.invoke", WRITE, WRITE),
+    ("node.pair.list", PAIRING, PAIRING),
+    ("node.pair.approve", PAIRING, PAIRING),
+    ("node.pair.reject", PAIRING, PAIRING),
+    ("node.pair.remove", Cell::Unknown, PAIRING),
+    ("node.pair.request", PAIRING, Cell::Unknown),
+    ("node.pair.verify", PAIRING, Cell::Unknown),
+    ("node.pending.enqueue", Cell::Unknown, WRITE),
+    ("node.invoke.result", Cell::Node, Cell::Node),
+    ("node.event", Cell::Node, Cell::Node),
+    ("skills.bins", Cell::Node, Cell::Node),
+    ("node.invoke.progress", Cell::Unknown, Cell::Node),
+    ("node.pending.drain", Cell::Unknown, Cell::Node),
+    ("node.pending.pull", Cell::Unknown, Cell::Node),
+    ("node.pending.ack", Cell::Unknown, Cell::Node),
     // Not ours: what does not exist asks for admin.
     ("connect", Cell::Unknown, Cell::Unknown),
     ("no.such.method", Cell::Unknown, Cell::Unknown),
@@ -120,12 +152,21 @@ fn effect_cells() -> Vec<(Effect, Scope, Scope)> {
         (Effect::SeeTools, Scope::Read, Scope::Read),
         (Effect::FetchPublicUrl, Scope::Write, Scope::Write),
         (Effect::OperateGateway, Scope::Admin, Scope::Admin),
+        (Effect::ManageDevices, Scope::Pairing, Scope::Pairing),
+        (Effect::IssueSetupCode, Scope::Admin, Scope::Admin),
+        (Effect::ManageServiceTokens, Scope::Admin, Scope::Admin),
+        (Effect::SeeNodes, Scope::Read, Scope::Read),
+        (Effect::InvokeNode { admin: false }, Scope::Write, Scope::Write),
+        (Effect::InvokeNode { admin: true }, Scope::Admin, Scope::Admin),
+        (Effect::ManageNodes, Scope::Pairing, Scope::Pairing),
+        (Effect::LendCommands { host: false }, Scope::Write, Scope::Write),
+        (Effect::LendCommands { host: true }, Scope::Admin, Scope::Admin),
     ];
-    let mut seen = [false; 16];
+    let mut seen = [false; 23];
     for (effect, ..) in &all {
         seen[place(effect)] = true;
     }
-    assert_eq!(seen, [true; 16], "every effect has a cell");
+    assert_eq!(seen, [true; 23], "every effect has a cell");
     all.into()
 }
 
@@ -148,6 +189,13 @@ fn place(effect: &Effect) -> usize {
         Effect::SeeTools => 13,
         Effect::FetchPublicUrl => 14,
         Effect::OperateGateway => 15,
+        Effect::ManageDevices => 16,
+        Effect::IssueSetupCode => 17,
+        Effect::ManageServiceTokens => 18,
+        Effect::SeeNodes => 19,
+        Effect::InvokeNode { .. } => 20,
+        Effect::ManageNodes => 21,
+        Effect::LendCommands { .. } => 22,
     }
 }
 
@@ -155,7 +203,14 @@ fn place(effect: &Effect) -> usize {
 fn principals() -> Vec<Principal> {
     let mut sets: Vec<Scopes> = Scope::ALL.into_iter().map(|scope| Scopes::from_iter([scope])).collect();
     sets.extend([Scopes::none(), Scopes::all()]);
-    let methods = [AuthMethod::None, AuthMethod::Token, AuthMethod::Password, AuthMethod::DeviceToken];
+    let methods = [
+        AuthMethod::None,
+        AuthMethod::Token,
+        AuthMethod::Password,
+        AuthMethod::DeviceToken,
+        AuthMethod::BootstrapToken,
+        AuthMethod::ServiceToken,
+    ];
     let mut all = Vec::new();
     for protocol in Protocol::ALL {
         for role in [Role::Operator, Role::Node] {
@@ -206,6 +261,8 @@ enum Verdict {
 fn expected(principal: &Principal, cell: Cell) -> Verdict {
     let needed = match cell {
         Cell::Anyone => return Verdict::Passed,
+        Cell::Node if principal.role == Role::Node => return Verdict::Passed,
+        Cell::Node => return Verdict::WrongRole,
         _ if principal.role == Role::Node => return Verdict::WrongRole,
         Cell::Operator => return Verdict::Passed,
         Cell::Needs(scope) => scope,

@@ -1,10 +1,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bench;
+mod decisions;
+mod guesses;
 mod handshake;
 mod hello;
 mod log;
 mod matrix;
+mod orders;
 mod pairing;
 mod refusals;
+mod service;
+mod setup;
 mod table;
+mod vouched;

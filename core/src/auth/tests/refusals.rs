@@ -4,6 +4,8 @@ use serde_json::json;
 
 use super::bench::{Bench, Client, Device, LOOPBACK, REMOTE, Refused, page, peer};
 use crate::auth::Secret;
+use crate::gateway;
+use crate::joined::Input;
 use crate::settings::{AuthMode, Settings};
 
 const SECRET: &str = "the gateway's own secret";
@@ -207,8 +209,19 @@ fn pages_without_a_device_are_told_how_to_get_one() {
 #[test]
 fn pages_from_elsewhere_stay_out_in_every_dialect() {
     let evil = page(LOOPBACK, "localhost:1", "https://evil.example");
+    let mut allowing = Settings::plain(AuthMode::Token(Secret::new(SECRET)));
+    let strict = allowing.auth.clone();
+    allowing.auth.allowed_origins = vec!["https://evil.example".to_owned()];
     for client in [Client::v3(), Client::v4(), Client::plain()] {
-        let refused = bench().connect(&evil, &client.token(SECRET)).unwrap_err();
+        let client = client.token(SECRET);
+        let mut bench = Bench::new(allowing.clone());
+        let (conn, nonce) = bench.open(&evil);
+        bench.handle(Input::Gateway(gateway::Input::Access(Box::new(strict.clone()))));
+        assert_eq!(bench.try_open(&evil), Err(403), "from then on before the upgrade");
+        let frame = client.frame(&nonce, bench.now.wall);
+        bench.say(conn, &frame);
+        let answer = bench.answer(conn, "c").unwrap();
+        let refused = bench.outcome(conn, &answer).unwrap_err();
         assert_eq!(
             refused.error["details"],
             json!({"code": "CONTROL_UI_ORIGIN_NOT_ALLOWED", "reason": "origin not allowed"})

@@ -35,6 +35,7 @@ fn caller() -> ToolContext {
         agent: AgentId::new("main"),
         session: SessionKey::new("agent:main:main"),
         owner: true,
+        untrusted: false,
     }
 }
 

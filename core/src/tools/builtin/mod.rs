@@ -3,6 +3,7 @@
 
 pub(super) mod agents_list;
 pub(super) mod gateway_tool;
+pub(super) mod nodes;
 pub(super) mod session_status;
 pub(super) mod sessions_history;
 pub(super) mod sessions_list;

@@ -23,7 +23,13 @@ fn owner() -> ToolContext {
 /// A run of a session of the main agent.
 fn within(session: &str, owner: bool) -> ToolContext {
     let caller = Caller::Run { run: RunId::new("nobody"), id: "1".to_owned() };
-    ToolContext { caller, agent: AgentId::new("main"), session: SessionKey::new(session), owner }
+    ToolContext {
+        caller,
+        agent: AgentId::new("main"),
+        session: SessionKey::new(session),
+        owner,
+        untrusted: false,
+    }
 }
 
 /// Calls a tool and lets the world do what follows.

@@ -122,10 +122,12 @@ fn the_owners_tools_are_for_nobody_else() {
 #[test]
 fn a_sub_agent_has_no_sessions_to_care_for() {
     let world = World::new();
-    assert_eq!(names(&world, &within("agent:main:subagent:x", true)), ["web_fetch"]);
+    assert_eq!(names(&world, &within("agent:main:subagent:x", true)), ["web_fetch", "nodes"]);
     let world = World::with(|settings| settings.tools.subagents.max_depth = 2);
     let mine = names(&world, &within("agent:main:subagent:x", true));
-    assert_eq!(mine, ["sessions_list", "sessions_history", "sessions_spawn", "session_status", "web_fetch"]);
+    let usual =
+        ["sessions_list", "sessions_history", "sessions_spawn", "session_status", "web_fetch", "nodes"];
+    assert_eq!(mine, usual);
 }
 
 #[test]
