@@ -56,10 +56,22 @@ limits! {
         "A request whose answer waits longer for the store is refused with `UNAVAILABLE`, retryable; `agent` and `agent.wait` have their own.";
     UNAUTHORIZED_ROLE_RUN: "wrong-role-run" = 10, "answers", None,
         "One more consecutive `unauthorized role` answer closes the connection with 1008.";
+    DENIED_REQUESTS: "denied-requests" = 300, "answers", None,
+        "One more request or frame that is refused as invalid or not permitted within `denied-window` closes the connection with 1008.";
+    DENIED_WINDOW_MS: "denied-window" = 10_000, "ms", None,
+        "The window in which refused requests of a connection are counted.";
+    PROXY_HOPS: "proxy-hops" = 64, "addresses", None,
+        "A longer X-Forwarded-For of which all addresses so far are proxies names nobody: HTTP 403.";
+    HINTS: "hints" = 64, "lines", None,
+        "Beyond it no line names the setting that would let a refused client in.";
+    HINT_MS: "hint-rest" = 600_000, "ms", None,
+        "How long such a line is not repeated.";
     APPROVALS_PENDING: "approvals-pending" = 256, "approvals", None,
         "One more approval that waits for an answer is refused with `UNAVAILABLE`, retryable.";
     APPROVALS_KEPT: "approvals-kept" = 1_000, "approvals", None,
         "Beyond it the oldest approval that was decided is forgotten.";
+    APPROVALS_KEPT_BYTES: "approvals-kept-bytes" = 16_777_216, "bytes", None,
+        "The same for how large they are together.";
     APPROVALS_KEPT_MS: "approvals-kept-time" = 2_592_000_000, "ms", None,
         "How long an approval that was decided can be read: 30 days.";
     APPROVAL_BYTES: "approval" = 65_536, "bytes", None,
@@ -72,22 +84,14 @@ limits! {
         "The longest `timeoutMs` of an approval; a longer one is cut.";
     APPROVAL_USE_MS: "approval-use" = 120_000, "ms", None,
         "How long the command of an approval may be run after the answer, once.";
+    STANDING_GRANTS: "standing-grants" = 500, "grants", None,
+        "One more answer `allow-always` with `grantExpiresInDays` is refused with `INVALID_REQUEST`.";
     APPROVALS_FILE_BYTES: "approvals-file" = 262_144, "bytes", None,
         "A larger approvals file is refused with `INVALID_REQUEST`.";
     AUDIT_FOLD_MS: "audit-fold" = 60_000, "ms", None,
         "Denials of one caller and method within it become two lines of the book: the first, and their number.";
     AUDIT_FOLDED: "audit-folded" = 256, "denials", None,
         "Beyond it denials of further callers and methods are counted together.";
-    DENIED_REQUESTS: "denied-requests" = 300, "answers", None,
-        "One more request or frame that is refused as invalid or not permitted within `denied-window` closes the connection with 1008.";
-    DENIED_WINDOW_MS: "denied-window" = 10_000, "ms", None,
-        "The window in which refused requests of a connection are counted.";
-    PROXY_HOPS: "proxy-hops" = 64, "addresses", None,
-        "A longer X-Forwarded-For of which all addresses so far are proxies names nobody: HTTP 403.";
-    HINTS: "hints" = 64, "lines", None,
-        "Beyond it no line names the setting that would let a refused client in.";
-    HINT_MS: "hint-rest" = 600_000, "ms", None,
-        "How long such a line is not repeated.";
     AUDIT_ROWS: "audit" = 100_000, "lines", None,
         "The oldest lines of the book of deeds beyond it are removed.";
     TICK_MS: "tick" = 30_000, "ms", None,
@@ -245,6 +249,10 @@ limits! {
         "A larger request head is answered with 431 and closed.";
     HTTP_HEADER_MS: "http-header-time" = 60_000, "ms", None,
         "A request head that takes longer closes the connection.";
+    TLS_HANDSHAKE_MS: "tls-handshake" = 10_000, "ms", None,
+        "A TLS handshake that takes longer closes the connection.";
+    TLS_HANDSHAKES_PER_IP: "tls-handshakes-per-ip" = 256, "connections", None,
+        "One more unfinished TLS handshake of one address is dropped.";
     HTTP_BODY_MS: "http-body-time" = 30_000, "ms", None,
         "A request body of which nothing comes for so long is answered with 408 and closed.";
     HTTP_BODIES_BYTES: "http-bodies" = 134_217_728, "bytes", None,

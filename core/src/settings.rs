@@ -30,6 +30,8 @@ pub use models::{
 pub struct Settings {
     /// The host and the process.
     pub facts: Facts,
+    /// The fingerprint of the certificate, when the port speaks TLS and its URLs are `wss://`.
+    pub tls: Option<String>,
     /// Who may connect.
     pub auth: AuthSettings,
     /// What nodes may do.
@@ -363,6 +365,7 @@ impl Settings {
     /// The settings of a gateway without any configuration, for tests and simulation.
     pub fn plain(mode: AuthMode) -> Self {
         Self {
+            tls: None,
             facts: Facts {
                 version: "0.0.0".to_owned(),
                 host: "gateway".to_owned(),

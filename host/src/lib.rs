@@ -8,6 +8,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod discovery;
 pub mod driver;
 mod group;
 pub mod logging;

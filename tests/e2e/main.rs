@@ -5,6 +5,7 @@
 //! dialect's schema on the way (`support::frames`).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod approvals;
 mod chat;
 mod cli_chat;
 mod cli_models;
@@ -26,4 +27,5 @@ mod secrets;
 mod sessions;
 mod start;
 mod talk;
+mod tls;
 mod typed;

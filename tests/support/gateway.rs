@@ -85,6 +85,8 @@ pub struct Gateway {
     pub home: Arc<Home>,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Whether its port speaks TLS.
+    secure: bool,
     child: Child,
     log: Log,
 }
@@ -110,12 +112,18 @@ impl Gateway {
         log.follow(child.stderr.take().expect("a pipe"));
         let line = log.wait_for("listening", |line| listening(line).is_some());
         let address = listening(&line).expect("the line was chosen for it");
-        Self { home: Arc::clone(home), address, child, log }
+        let secure = line.contains("listening on wss://");
+        Self { home: Arc::clone(home), address, secure, child, log }
     }
 
     /// The address as clients write it.
     pub fn url(&self) -> String {
-        format!("ws://{}", self.address)
+        format!("{}://{}", if self.secure { "wss" } else { "ws" }, self.address)
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// The token that was made at the first start.
@@ -180,7 +188,8 @@ impl Drop for Gateway {
 
 /// The address in the line by which a gateway tells that it listens.
 fn listening(line: &str) -> Option<SocketAddr> {
-    let (before, rest) = line.split_once("listening on ws://")?;
+    let (before, rest) =
+        line.split_once("listening on ws://").or_else(|| line.split_once("listening on wss://"))?;
     if before.ends_with("already ") {
         return None;
     }

@@ -361,6 +361,7 @@ impl Gateway {
         let ticket = connect.ticket.clone();
         let entered = Arc::clone(&principal);
         self.tell(Down::Accept(Box::new(Accept { ticket, hello, principal, limits })));
+        self.show_waiting_approvals(conn, &entered);
         if entered.role == Role::Node {
             self.node_entered(conn, &entered);
         }

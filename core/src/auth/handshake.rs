@@ -128,6 +128,7 @@ impl Gateway {
             conn = %connect.ticket.conn, peer = %connect.peer.addr, client, reason = refusal.why,
             "connect refused"
         );
+        self.audit_stranger(connect.peer.addr, "connect", refusal.why);
         let delay = refusal.delay;
         let down = spoken(connect.ticket.clone(), refusal);
         if delay.is_zero() {

@@ -48,6 +48,26 @@ pub const VARIABLES: &[Variable] = &[
         meaning: "The shared password. Loses to `gateway.auth.password` and `--password`.",
     },
     Variable {
+        name: "DISABLE_BONJOUR",
+        shared: true,
+        meaning: "`1` keeps the gateway from announcing itself, whatever else is said.",
+    },
+    Variable {
+        name: "MDNS_HOSTNAME",
+        shared: true,
+        meaning: "The host name to announce; `openclaw` when unset. Its first label counts.",
+    },
+    Variable {
+        name: "SSH_PORT",
+        shared: true,
+        meaning: "The SSH port to announce with `discovery.mdns.mode: \"full\"`; 22 when unset.",
+    },
+    Variable {
+        name: "ALLOW_INSECURE_PRIVATE_WS",
+        shared: true,
+        meaning: "`1` lets commands send secrets over plain `ws://` to addresses of private networks.",
+    },
+    Variable {
         name: "LOG_LEVEL",
         shared: true,
         meaning: "The level of file and console. Beats `logging.level` and `logging.consoleLevel`.",

@@ -22,14 +22,17 @@ mod build;
 mod check;
 mod env;
 mod failure;
+mod fingerprint;
 mod foreign;
 mod issue;
 mod keys;
+mod kind;
 mod logging;
 mod models;
 mod nearest;
 mod policies;
 mod proxies;
+mod reach;
 mod secrets;
 mod tools;
 mod tree;
@@ -37,15 +40,19 @@ mod view;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_reach;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 pub use access::Access;
 pub use env::{Environment, Found, PREFIXES, VARIABLES, Variable};
 pub use failure::Failure;
+pub use fingerprint::fingerprint;
 pub use issue::{Issue, Place, Warning};
 pub use keys::{KEYS, Key, Kind};
 pub use logging::{Level, Logging, Style, Subsystem};
+pub use reach::{Mdns, Remote, TlsPlan};
 pub use secrets::{REDACTED, SHORTEST};
 
 use crate::auth::Secret;
@@ -83,7 +90,7 @@ pub struct Surroundings {
 /// A configuration without mistakes.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// Where to listen. The first address must work; a further one that does not is worth a warning.
+    /// Where to listen. Every address must work, but `::1` behind another one.
     pub listen: Vec<SocketAddr>,
     /// The port.
     pub port: u16,
@@ -93,6 +100,12 @@ pub struct Loaded {
     pub logging: Logging,
     /// Whether `gateway.mode` says that the gateway runs elsewhere.
     pub remote: bool,
+    /// The gateway on that other machine.
+    pub remote_gateway: Remote,
+    /// The certificate, when the port speaks TLS.
+    pub tls: Option<TlsPlan>,
+    /// What the operator wants the network to know; `None` when nothing is said.
+    pub mdns: Option<Mdns>,
     /// What the operator should know.
     pub warnings: Vec<Warning>,
     draft: Settings,
@@ -130,7 +143,9 @@ impl Loaded {
             provider.api_key.as_ref().map(Secret::expose).into_iter().chain(profiles).chain(headers)
         });
         let servers = self.draft.mcp.iter().flat_map(crate::mcp::settings::McpServerSettings::secrets);
-        own.into_iter().chain(proxy).chain(providers).chain(servers)
+        let away = [&self.remote_gateway.token, &self.remote_gateway.password];
+        let away = away.into_iter().flatten().map(Secret::expose);
+        own.into_iter().chain(proxy).chain(away).chain(providers).chain(servers)
     }
 }
 
@@ -155,12 +170,14 @@ pub fn load(
     let mut root = written.clone();
     env::substitute(&mut root, env, &mut check);
     check.run(&root);
-    check.tls(&root);
     let logging = Logging::read(&root, env, flags.verbose, &mut check);
     let sources = Sources { root: &root, env, flags, surroundings };
     let port = sources.port(&mut check);
     let listen = sources.listen(port, &mut check);
     let access = sources.access(&listen, &mut check);
+    sources.in_the_clear(&listen, &mut check);
+    let remote_gateway = reach::remote(&root);
+    let (tls, mdns) = (reach::tls(&root), reach::mdns(&root));
     let (simple_dialect, simple_max_scopes) = build::simple_dialect(&root);
     let agents = build::agents(&root, &mut check);
     let nodes = build::nodes(&root);
@@ -189,7 +206,8 @@ pub fn load(
         return Err(issues);
     }
     let remote = root.at("gateway.mode").and_then(Node::text) == Some("remote");
-    let mut loaded = Loaded { listen, port, access, logging, remote, warnings, draft };
+    let mut loaded =
+        Loaded { listen, port, access, logging, remote, remote_gateway, tls, mdns, warnings, draft };
     let known: Vec<&str> = loaded.secrets().collect();
     loaded.draft.config = view::view(text, &written, &root, &loaded.warnings, &known);
     Ok(loaded)

@@ -113,6 +113,7 @@ impl Gateway {
 
     /// Answers a request, unless its deadline has passed.
     pub(crate) fn reply(&mut self, ticket: Ticket, outcome: Outcome) {
+        self.audit_answer(&ticket, &outcome);
         if !self.deadlines.answered(&ticket) {
             return;
         }
@@ -170,6 +171,7 @@ impl Gateway {
         }
         self.approval_asker_gone(conn);
         self.devices.gone(conn);
+        self.audit_gone(conn);
     }
 }
 

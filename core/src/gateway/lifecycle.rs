@@ -46,6 +46,7 @@ impl Gateway {
         self.phase = Phase::Serving;
         self.system.start(self.now);
         self.close_interrupted(open_runs);
+        self.write_interrupted_approvals();
         self.start_tools();
         self.refresh_health();
     }
@@ -96,6 +97,7 @@ impl Gateway {
         self.session_timeouts();
         self.refuse_overdue();
         self.approval_timeouts();
+        self.audit_timeouts();
         self.device_timeouts();
         self.node_timeouts();
         self.tailscale_timeouts();
@@ -162,6 +164,7 @@ impl Gateway {
             _ => self.drain(),
         }
         self.api_stop();
+        self.flush_audit();
         let restart_expected_ms = restart_expected.and_then(|d| u64::try_from(d.as_millis()).ok());
         self.system.shutdown = Some(Json::of(&Shutdown { reason, restart_expected_ms }));
     }

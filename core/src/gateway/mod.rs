@@ -382,6 +382,7 @@ impl Gateway {
         let domains = [
             domains,
             self.approvals.next_deadline(),
+            self.audit.next_deadline(),
             self.devices.next_deadline(),
             self.nodes.next_deadline(),
             self.tailscale.next_deadline(),

@@ -7,9 +7,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use telson_core::auth::Secret;
 use telson_core::config::Flags;
 
+use super::approvals::Approvals;
+use super::audit::Audit;
 use super::devices::Devices;
+use super::discover::Discover;
 use super::node::Node;
 use super::pair::Pair;
+use super::tls::Tls;
 use super::tokens::Tokens;
 
 /// The gateway of a personal AI assistant.
@@ -67,6 +71,13 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Token,
     },
+    /// Certificates: this machine's, and those of other gateways that are pinned
+    Tls {
+        #[command(subcommand)]
+        command: Tls,
+    },
+    /// Look for gateways in the local network
+    Discover(Discover),
     /// The devices that may connect
     Devices {
         #[command(subcommand)]
@@ -86,6 +97,16 @@ pub(crate) enum Command {
     },
     /// The machines that lend their abilities
     Nodes(super::nodes::Nodes),
+    /// Commands that wait for a decision, and what may run without one
+    Approvals {
+        #[command(subcommand)]
+        command: Approvals,
+    },
+    /// Who did what, from where, with which outcome
+    Audit {
+        #[command(subcommand)]
+        command: Audit,
+    },
     /// The configuration
     Config {
         #[command(subcommand)]
@@ -142,6 +163,9 @@ pub(crate) struct Run {
     /// Say more on the terminal
     #[arg(long, short)]
     verbose: bool,
+    /// Announce the gateway in the local network, also when only this machine can reach it
+    #[arg(long)]
+    pub(crate) advertise: bool,
     /// Start although gateway.mode says that the gateway runs elsewhere
     #[arg(long)]
     pub(crate) allow_unconfigured: bool,
@@ -162,7 +186,7 @@ impl Run {
 }
 
 /// Which gateway to ask, and with what.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Client {
     /// The gateway (default: the one of the state directory); needs --token or --password
     #[arg(long, value_name = "URL")]
@@ -173,6 +197,12 @@ pub(crate) struct Client {
     /// The password to present
     #[arg(long, value_name = "PASSWORD", value_parser = secret)]
     pub(crate) password: Option<Secret>,
+    /// The SHA-256 fingerprint of the gateway's certificate or key; names and chains then mean nothing
+    #[arg(long, value_name = "FINGERPRINT")]
+    pub(crate) tls_fingerprint: Option<String>,
+    /// Believe whatever certificate the gateway shows this first time, and only that one from then on
+    #[arg(long, conflicts_with = "tls_fingerprint")]
+    pub(crate) trust_on_first_use: bool,
     /// How long to wait for an answer, in milliseconds (default: 10000; more where a model has to answer)
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) timeout: Option<u64>,

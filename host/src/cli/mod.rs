@@ -4,13 +4,17 @@
 //! the state directory. Answers go to standard output, everything else to standard error. With `--json` the
 //! answer is one JSON value, also when the command fails.
 
+mod announcer;
+mod approvals;
 mod args;
+mod audit;
 mod cells;
 mod chat;
 mod client;
 mod configure;
 mod desk;
 mod devices;
+mod discover;
 mod error;
 mod exit;
 mod import;
@@ -23,7 +27,9 @@ mod sessions;
 mod show;
 mod target;
 pub mod term;
+mod tls;
 mod tokens;
+mod trust;
 mod usage;
 
 use std::ffi::OsString;
@@ -31,6 +37,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
+use rustix::fs::Mode;
+use rustix::process::{Resource, Rlimit};
 use telson_core::config::Failure;
 
 pub use exit::Exit;
@@ -56,10 +64,21 @@ pub fn definition() -> clap::Command {
 /// Runs the command line of this process. `program` is the binary's name, used when the process was not told
 /// one.
 pub async fn run<R: Runtime>(runtime: R, program: &str) -> ExitCode {
+    keep_private();
     let args: Vec<OsString> = std::env::args_os().collect();
     let invoked = args.first().and_then(|path| Path::new(path).file_stem()?.to_str().map(str::to_owned));
     let program = invoked.unwrap_or_else(|| program.to_owned());
     execute(runtime, &program, args).await.into()
+}
+
+/// Whatever the umask was, what this process writes is for this user only, also what libraries write: the database's
+/// log, drafts, log files. A crash must not leave secrets in a core file (spec 08 S-96).
+fn keep_private() {
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    if let Err(error) = rustix::process::setrlimit(Resource::Core, none) {
+        tracing::debug!(target: "gateway", %error, "core files stay as they are");
+    }
 }
 
 async fn execute<R: Runtime>(runtime: R, program: &str, args: Vec<OsString>) -> Exit {
@@ -119,10 +138,14 @@ async fn dispatch<R: Runtime>(
         Command::Import(args) => import::run(&runtime, &places, &args, output).await,
         Command::Token { command: Token::Show } => show::token(&places, output),
         Command::Node { command } => node::execute(runtime, &places, &command, output).await,
+        Command::Tls { command } => tls::run(&places, command, output),
+        Command::Discover(args) => discover::run(&runtime, &args, output).await,
         Command::Devices { command } => devices::run(&runtime, &places, command, output).await,
         Command::Pair(args) => pair::run(&runtime, &places, &args, output).await,
         Command::Tokens { command } => tokens::run(&runtime, &places, command, output).await,
         Command::Nodes(args) => nodes::run(&runtime, &places, args, output).await,
+        Command::Approvals { command } => approvals::run(&runtime, &places, command, output).await,
+        Command::Audit { command } => audit::run(&runtime, &places, command, output).await,
         Command::Config { command: Config::Validate } => configure::validate(&places, output),
         Command::Completions { shell } => {
             completions(shell, program, output);

@@ -12,10 +12,13 @@ use crate::logging::{self, Guard, Secrets};
 use crate::runtime::Runtime;
 use crate::state::{Holder, LOCK_PATIENCE, Lock, facts, made_token, stored_token};
 use crate::store;
+use crate::tls::Live;
 
+use super::announcer::Announcer;
 use super::args::Run;
 use super::error::CliError;
 use super::term::Output;
+use super::tls;
 
 /// Runs the gateway until it is told to stop.
 pub(crate) async fn run<R: Runtime>(
@@ -33,7 +36,7 @@ pub(crate) async fn run<R: Runtime>(
     places.state.prepare()?;
     let lock = Arc::new(take_lock(&runtime, &places, loaded.port).await?);
     let guard = start_logs(&places, &loaded, output)?;
-    let outcome = serve(runtime, &places, &loaded, &lock, &guard).await;
+    let outcome = serve(runtime, &places, &loaded, args.advertise, &lock, &guard).await;
     outcome.map_err(|mut error| {
         let told: Vec<&str> =
             std::iter::once(&error.message).chain(&error.hints).map(String::as_str).collect();
@@ -74,6 +77,7 @@ async fn serve<R: Runtime>(
     runtime: R,
     places: &Places,
     loaded: &Loaded,
+    advertise: bool,
     lock: &Arc<Lock>,
     guard: &Guard,
 ) -> Result<(), CliError> {
@@ -84,7 +88,7 @@ async fn serve<R: Runtime>(
         Access::MadeToken => Some(made_token(&places.state)?),
         Access::Open | Access::Token(_) | Access::Password(_) | Access::TrustedProxy(_) => None,
     };
-    let settings = loaded.settings(facts(&places.state, &places.config), token).ok_or_else(|| {
+    let mut settings = loaded.settings(facts(&places.state, &places.config), token).ok_or_else(|| {
         CliError::new(Failure::AuthMissing, "gateway auth mode is token, but no token is set")
     })?;
     tracing::info!(target: "gateway", "agent model: {}", settings.agents.model);
@@ -94,27 +98,47 @@ async fn serve<R: Runtime>(
     let store = store::open(&places.state.database())?;
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|error| CliError::new(Failure::Internal, error.to_string()))?;
+    let tls = match &loaded.tls {
+        Some(plan) => Some(Arc::new(Live::open(tls::files(places, plan))?)),
+        None => None,
+    };
+    if let Some(live) = &tls {
+        let leaf = live.leaf();
+        tracing::info!(target: "gateway.tls", "certificate {}, key {}", leaf.certificate, leaf.key);
+    }
+    settings.tls = tls.as_ref().map(|live| live.leaf().certificate.to_string());
+    let announcer = Announcer::new(places, loaded, advertise, tls.clone());
     let options = ServeOptions {
         settings,
         listeners: loaded.listen.clone(),
+        tls: tls.clone(),
         store,
         seed: Seed::from(seed),
         signals: Signals::Process,
         changes: None,
-        on_ready: Some(Box::new(say_port(places, lock))),
+        on_ready: Some(Box::new(say_port(places, lock, tls.is_some(), announcer.clone()))),
         on_hangup: Some(Box::new(guard.reopener())),
     };
-    driver::serve(runtime, options).await?;
+    let served = driver::serve(runtime, options).await;
+    announcer.stop();
+    served?;
     Ok(())
 }
 
 /// Writes into the lock file on which port the gateway really listens, so that the command line finds it.
-fn say_port(places: &Places, lock: &Arc<Lock>) -> impl FnOnce(&[SocketAddr]) + Send + 'static {
+fn say_port(
+    places: &Places,
+    lock: &Arc<Lock>,
+    secure: bool,
+    announcer: Announcer,
+) -> impl FnOnce(&[SocketAddr]) + Send + 'static {
     let (state, config, lock) = (places.state.clone(), places.config.clone(), Arc::clone(lock));
     move |bound: &[SocketAddr]| {
         let Some(address) = bound.first() else { return };
-        if let Err(error) = lock.say(&Holder::this(&state, address.port(), &config)) {
+        if let Err(error) = lock.say(&Holder::this(&state, address.port(), &config).listening(bound, secure))
+        {
             tracing::warn!(target: "gateway", "the port cannot be noted for the command line: {error}");
         }
+        announcer.start(bound);
     }
 }

@@ -46,12 +46,17 @@ impl TlsFiles {
                 return Err(TlsError::Half { found: self.key.clone(), missing: self.cert.clone() });
             }
         }
+        self.read()
+    }
+
+    /// Reads a pair that is there, renewed first when that is due.
+    fn read(&self) -> Result<Pair, TlsError> {
         let pair = Pair::read(&self.cert, &self.key, self.ca.as_deref())?;
-        if self.generate && pair.is_due(SystemTime::now()) {
-            Pair::renew(&self.cert, &self.key, &self.san())?;
-            return Pair::read(&self.cert, &self.key, self.ca.as_deref());
+        if !self.generate || !pair.is_due(SystemTime::now()) {
+            return Ok(pair);
         }
-        Ok(pair)
+        Pair::renew(&self.cert, &self.key, &self.san())?;
+        Pair::read(&self.cert, &self.key, self.ca.as_deref())
     }
 
     fn san(&self) -> Vec<String> {
@@ -96,7 +101,9 @@ struct Now {
     leaf: Leaf,
     /// The state of the files that was looked at last, usable or not.
     seen: Stamp,
-    /// When a pair that was made here is due for renewal is looked up once in this many looks.
+    /// The files were not usable when they were looked at last.
+    broken: bool,
+    /// The looks since the certificate's end was looked at.
     looks: u32,
 }
 
@@ -110,12 +117,13 @@ impl Live {
     ///
     /// See [`TlsError`].
     pub fn open(files: TlsFiles) -> Result<Self, TlsError> {
+        let seen = files.stamp();
         let pair = files.pair()?;
         if let Some(mode) = open_mode(&files.key) {
             tracing::warn!(target: "gateway.tls", "the key {} can be read by others (mode {mode:o}); chmod 600 it", files.key.display());
         }
         let leaf = pair.leaf;
-        let now = Now { config: server(pair)?, leaf, seen: files.stamp(), looks: 0 };
+        let now = Now { config: server(pair)?, leaf, seen, broken: false, looks: 0 };
         Ok(Self { files, now: Mutex::new(now) })
     }
 
@@ -142,32 +150,22 @@ impl Live {
         if !changed && !due {
             return None;
         }
-        let loaded = self.reload();
-        let after = self.files.stamp();
-        let mut now = self.lock();
-        now.seen = if matches!(loaded, Ok(_)) { after } else { stamp };
-        match loaded {
-            Ok((_, leaf)) if leaf == now.leaf && !changed => None,
-            Ok((config, leaf)) => {
-                (now.config, now.leaf) = (config, leaf);
-                Some(Ok(leaf))
-            }
-            Err(error) => Some(Err(error)),
-        }
-    }
-
-    fn reload(&self) -> Result<(Arc<ServerConfig>, Leaf), TlsError> {
         // A file that is missing for a moment is being exchanged: nothing is made while the gateway runs.
-        let (cert, key) = (&self.files.cert, &self.files.key);
-        let pair = Pair::read(cert, key, self.files.ca.as_deref())?;
-        let pair = if self.files.generate && pair.is_due(SystemTime::now()) {
-            Pair::renew(cert, key, &self.files.san())?;
-            Pair::read(cert, key, self.files.ca.as_deref())?
-        } else {
-            pair
-        };
-        let leaf = pair.leaf;
-        Ok((server(pair)?, leaf))
+        let loaded = self.files.read().and_then(|pair| Ok((pair.leaf, server(pair)?)));
+        let mut now = self.lock();
+        // The state from before the reading: what changed meanwhile is seen the next time.
+        now.seen = stamp;
+        match loaded {
+            Ok((leaf, config)) => {
+                let news = leaf != now.leaf || now.broken;
+                (now.config, now.leaf, now.broken) = (config, leaf, false);
+                news.then_some(Ok(leaf))
+            }
+            Err(error) => {
+                now.broken = true;
+                Some(Err(error))
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Now> {

@@ -13,6 +13,9 @@ mod pair;
 mod pin;
 mod trust;
 
+#[cfg(test)]
+mod tests;
+
 pub use book::PinBook;
 pub use live::{Live, TlsFiles};
 pub use names::names;

@@ -2,11 +2,10 @@
 
 use std::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::CertificateDer;
 use rustls::server::ParsedCertificate;
 use sha2::{Digest as _, Sha256};
+use telson_core::config::fingerprint;
 
 /// A fingerprint: 32 bytes, written as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,27 +22,13 @@ impl Pin {
         Self(Sha256::digest(der).into())
     }
 
-    /// Reads what a user typed: with or without a label, colons and spaces, in either case; or
-    /// `sha256//` and base64, as `curl --pinnedpubkey` has it.
+    /// Reads what a user typed, see [`fingerprint`].
     ///
     /// # Errors
     ///
     /// What is left is no SHA-256.
     pub fn parse(text: &str) -> Result<Self, PinError> {
-        let text = text.trim();
-        if let Some(key) = text.strip_prefix("sha256//") {
-            let bytes = STANDARD.decode(key).map_err(|_| PinError)?;
-            return bytes.try_into().map(Self).map_err(|_| PinError);
-        }
-        let lower = text.to_ascii_lowercase();
-        let bare = ["sha-256", "sha256"].iter().find_map(|label| lower.strip_prefix(label)).unwrap_or(&lower);
-        let digits: Vec<u8> = bare.chars().filter_map(|c| u8::try_from(c.to_digit(16)?).ok()).collect();
-        let (pairs, rest) = digits.as_chunks::<2>();
-        let bytes: Vec<u8> = pairs.iter().map(|[high, low]| high << 4 | low).collect();
-        if !rest.is_empty() {
-            return Err(PinError);
-        }
-        bytes.try_into().map(Self).map_err(|_| PinError)
+        fingerprint(text).map(Self).ok_or(PinError)
     }
 }
 

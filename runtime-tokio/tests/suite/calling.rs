@@ -10,7 +10,10 @@ use telson_host::tls::Trust;
 use super::gateway::Gateway;
 
 /// Runs async work on a runtime and waits for its outcome.
-fn block<R: Runtime, T: Send + 'static>(runtime: &R, work: impl Future<Output = T> + Send + 'static) -> T {
+pub fn block<R: Runtime, T: Send + 'static>(
+    runtime: &R,
+    work: impl Future<Output = T> + Send + 'static,
+) -> T {
     let (done, outcome) = mpsc::channel();
     runtime.spawn(async move {
         let _ = done.send(work.await);

@@ -72,7 +72,7 @@ pub fn analyse(command: &str) -> Result<Vec<Segment>, ShellFault> {
 ///
 /// [`ShellFault::Empty`] and [`ShellFault::TooLong`].
 pub fn of_argv(argv: &[String]) -> Result<Vec<Segment>, ShellFault> {
-    if argv.first().is_none_or(|program| program.is_empty()) {
+    if argv.first().is_none_or(String::is_empty) {
         return Err(ShellFault::Empty);
     }
     if argv.iter().map(String::len).sum::<usize>() > LONGEST {

@@ -2,3 +2,6 @@
 
 mod evaluate;
 mod file;
+mod grants;
+mod ledger;
+mod own_policy;

@@ -12,9 +12,10 @@ use url::Url;
 
 use crate::cli::args::Client as ClientArgs;
 use crate::cli::error::CliError;
-use crate::cli::target::{self, Target, is_near};
+use crate::cli::target::{self, Target};
+use crate::cli::trust::{self, Asked};
 use crate::config::Places;
-use crate::tls::{Pin, PinBook, Trust};
+use crate::tls::Trust;
 
 use super::NodeRun;
 use super::setup::SetupCode;
@@ -51,7 +52,7 @@ impl NodeTarget {
                     (None, Some(password)) => Credential::Password(password.clone()),
                     (None, None) => Credential::Nothing,
                 };
-                let gateways = vec![address("--url", url)?];
+                let gateways = vec![address(places, "--url", url)?];
                 let trust = trust(places, &gateways, args.tls_fingerprint.as_deref())?;
                 Ok(Self { gateways, credential, setup: None, trust, warnings: Vec::new() })
             }
@@ -66,7 +67,7 @@ impl NodeTarget {
             .map_err(|problem| refuse(format!("--setup-code: the code cannot be used: {problem}")))?;
         // One address that is unusable from here does not spoil the others.
         let (good, bad): (Vec<_>, Vec<_>) =
-            code.urls.iter().map(|url| address("--setup-code", url)).partition(Result::is_ok);
+            code.urls.iter().map(|url| address(places, "--setup-code", url)).partition(Result::is_ok);
         let gateways: Vec<Address> = good.into_iter().flatten().collect();
         if let (true, Some(Err(problem))) = (gateways.is_empty(), bad.into_iter().next()) {
             return Err(problem);
@@ -92,69 +93,49 @@ impl NodeTarget {
 
     fn local(places: &Places, args: &NodeRun) -> Result<Self, CliError> {
         let client = ClientArgs {
-            url: None,
             token: args.token.clone(),
             password: args.password.clone(),
-            timeout: None,
+            tls_fingerprint: args.tls_fingerprint.clone(),
+            ..ClientArgs::default()
         };
-        let found = Target::resolve(places, &client)?;
-        let credential = match found.credential {
+        let Target { url, credential, trust, warnings, .. } = Target::resolve(places, &client)?;
+        let credential = match credential {
             target::Credential::Nothing => Credential::Nothing,
             target::Credential::Token(token) => Credential::Token(token),
             target::Credential::Password(password) => Credential::Password(password),
         };
-        let gateways = vec![address("the gateway's URL", &found.url)?];
-        let trust = match &args.tls_fingerprint {
-            Some(fingerprint) => trust(places, &gateways, Some(fingerprint))?,
-            None => found.trust,
-        };
-        Ok(Self { gateways, credential, setup: None, trust, warnings: found.warnings })
+        let gateways = vec![Address { origin: trust::origin(&url)?, url, token: None }];
+        Ok(Self { gateways, credential, setup: None, trust, warnings })
     }
 }
 
 /// A URL, if a secret may go there.
-fn address(flag: &str, url: &str) -> Result<Address, CliError> {
+fn address(places: &Places, flag: &str, url: &str) -> Result<Address, CliError> {
     let parsed = Url::parse(url).map_err(|error| refuse(format!("{flag}: {error}")))?;
     if !parsed.username().is_empty() || parsed.password().is_some() {
         return Err(refuse(format!(
             "{flag}: the URL contains a user name or password; use --token or --password"
         )));
     }
-    match parsed.scheme() {
-        "wss" => {}
-        "ws" if parsed.host().is_some_and(|host| is_near(&host)) => {}
-        "ws" => {
-            let refusal =
-                refuse(format!("{flag}: plain ws:// to a public address would send secrets in the clear"));
-            return Err(refusal.hint("use wss://, or an SSH tunnel to a local port"));
-        }
-        other => return Err(refuse(format!("{flag}: the scheme is {other}; expected ws or wss"))),
-    }
-    let origin =
-        PinBook::origin(url).ok_or_else(|| refuse(format!("{flag}: there is no host in the URL")))?;
-    Ok(Address { url: url.to_owned(), origin, token: None })
+    trust::clear_text(&parsed, flag, &places.env)?;
+    Ok(Address { url: url.to_owned(), origin: trust::origin(url)?, token: None })
 }
 
 fn is_secure(address: &Address) -> bool {
     address.origin.starts_with("wss://")
 }
 
-/// Which certificate is believed: the one that is named, or the one that was agreed to for this origin.
+/// Which certificate is believed: the one that is named, or those that were agreed to for these origins.
 fn trust(places: &Places, gateways: &[Address], fingerprint: Option<&str>) -> Result<Trust, CliError> {
-    if let Some(fingerprint) = fingerprint {
-        if !gateways.iter().all(is_secure) {
-            return Err(refuse(
-                "--tls-fingerprint is for wss:// URLs: ws:// shows no certificate".to_owned(),
-            ));
-        }
-        let pin = Pin::parse(fingerprint).map_err(|error| refuse(format!("--tls-fingerprint: {error}")))?;
-        return Ok(Trust::Pinned(vec![pin]));
-    }
-    let book = PinBook::open(&places.state)?;
     let mut pins = Vec::new();
     for gateway in gateways {
-        pins.extend(book.get(&gateway.origin)?);
+        let asked = Asked { fingerprint, ..Asked::default() };
+        if let (Trust::Pinned(pinned), _) = trust::resolve(&places.state, &gateway.url, asked)? {
+            pins.extend(pinned);
+        }
     }
+    pins.sort_unstable();
+    pins.dedup();
     Ok(if pins.is_empty() { Trust::Public } else { Trust::Pinned(pins) })
 }
 
@@ -171,6 +152,7 @@ mod tests {
     use super::*;
     use crate::cli::args::{Cli, Command};
     use crate::cli::node::Node;
+    use crate::tls::Pin;
 
     fn resolve(dir: &std::path::Path, args: &[&str]) -> Result<NodeTarget, CliError> {
         let env: Environment = [("OPENCLAW_GATEWAY_TOKEN".to_owned(), "the-token-of-this-host".to_owned())]
@@ -211,6 +193,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         for url in [
             "ws://8.8.8.8",
+            "ws://192.168.1.2",
             "ws://127.evil.com",
             "ws://example.org.",
             "ws://127.0.0.1.nip.io:1",
@@ -224,7 +207,7 @@ mod tests {
                 "{url}"
             );
         }
-        assert!(resolve(temp.path(), &["--url", "ws://192.168.1.2:18789"]).is_ok());
+        assert!(resolve(temp.path(), &["--url", "ws://127.0.0.1:18789"]).is_ok());
     }
 
     #[test]
@@ -242,7 +225,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let code = |content: serde_json::Value| URL_SAFE_NO_PAD.encode(content.to_string());
         let pin = "cd".repeat(32);
-        let full = code(json!({"url": "ws://10.0.0.1:7", "urls": ["wss://box.local:7", "ws://8.8.8.8"],
+        let full = code(json!({"url": "ws://127.0.0.1:7", "urls": ["wss://box.local:7", "ws://8.8.8.8"],
             "bootstrapToken": "once", "tlsFingerprint": pin}));
         let target = resolve(temp.path(), &["--setup-code", &full]).unwrap();
         let origins: Vec<&str> = target.gateways.iter().map(|gateway| gateway.origin.as_str()).collect();
