@@ -177,6 +177,11 @@ impl Client {
         let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
         let (socket, _) = tungstenite::client::client_with_config(request, stream, Some(config))
             .expect("the gateway accepts the upgrade");
+        Self::upgraded(socket, dialect)
+    }
+
+    /// A connection that somebody else has opened; reads the challenge.
+    pub fn upgraded(socket: WebSocket<TcpStream>, dialect: Dialect) -> Self {
         let mut client = Self {
             socket,
             dialect,
@@ -241,6 +246,12 @@ impl Client {
     /// Sends a text message that the gateway may refuse while it is under way.
     pub fn say_boldly(&mut self, text: &str) {
         let _ = self.socket.send(Message::text(text));
+    }
+
+    /// Sends a request that the gateway may refuse to read.
+    pub fn request_boldly(&mut self, id: &str, method: &str, params: &Value) {
+        let kind = if self.dialect == Dialect::Plain { "request" } else { "req" };
+        self.say_boldly(&json!({"type": kind, "id": id, "method": method, "params": params}).to_string());
     }
 
     /// Sends a request under an id.

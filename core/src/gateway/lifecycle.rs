@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use telson_proto::{CloseCode, EventName, Json, StateVersion};
 
-use crate::messages::{Down, Publish};
+use crate::messages::{Audience, Down, Publish};
 use crate::store::{Everything, Loaded, Query, Record, Shelf};
 
 use super::{Gateway, Output, Phase};
@@ -126,9 +126,13 @@ impl Gateway {
     pub(crate) fn refresh_health(&mut self) {
         let summary = self.health_summary();
         self.system.refreshed(self.now, summary.clone());
-        let mut publish = Publish::lossless(EventName::Health, summary);
-        publish.state = Some(self.state_version());
-        self.publish(publish);
+        // Session keys are for those who may read; the others hear that the gateway lives (spec 08 S-16).
+        let brief = self.health_in_brief();
+        for (payload, reads) in [(summary, true), (brief, false)] {
+            let event = Publish::lossless(EventName::Health, payload);
+            let state = Some(self.state_version());
+            self.publish(Publish { state, to: Audience::Readers(reads), ..event });
+        }
     }
 
     /// Publishes what changed in this turn, each kind once.

@@ -23,9 +23,6 @@ const BACKLOG: i32 = 1_024;
 /// How long to wait after an accept that failed for want of something, such as file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// HTTP connections that may be open at once, upgraded ones not counted. One more is dropped at once.
-const HTTP_CONNECTIONS: usize = 1_024;
-
 /// Binds every address, or none. Where the gateway listens on 127.0.0.1, `::1` comes along when it can
 /// [D-29]; a host may have no IPv6 at all.
 pub(super) fn bind<R: Runtime>(
@@ -106,7 +103,7 @@ pub(super) async fn accept<R: Runtime>(
             Either::Right((accepted, _)) => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => match context.enter(HTTP_CONNECTIONS) {
+            Ok((stream, peer)) => match context.enter(peer.ip()) {
                 Some(place) => context.spawn(door.clone().serve(context.clone(), place, stream, peer.ip())),
                 None => {
                     tracing::debug!(target: "gateway", %peer, "too many open connections; this one is dropped");

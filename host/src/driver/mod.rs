@@ -19,6 +19,7 @@ mod listen;
 mod machines;
 mod outgoing;
 mod processes;
+mod seats;
 mod socket;
 #[cfg(test)]
 mod tests;

@@ -19,7 +19,8 @@ use crate::runtime::Runtime;
 use crate::tls::Live;
 
 use super::http;
-use super::link::{Context, Place};
+use super::link::Context;
+use super::seats::Place;
 
 /// How often the files of the certificate are looked at.
 const LOOK: Duration = Duration::from_secs(5);
@@ -83,7 +84,10 @@ impl Guarded {
         let until = Instant::now() + Duration::from_millis(limits::TLS_HANDSHAKE_MS);
         let (closed, late) =
             (std::pin::pin!(closing.recv()), std::pin::pin!(context.runtime.sleep_until(until)));
-        let ended = select(closed, late);
+        // Another client may need the seat.
+        let cuts = place.1.clone();
+        let cut = std::pin::pin!(cuts.recv());
+        let ended = select(select(closed, late), cut);
         let accepting = TlsAcceptor::from(self.live.config()).accept(stream);
         let accepted = match select(std::pin::pin!(accepting), ended).await {
             Either::Left((accepted, _)) => accepted,
