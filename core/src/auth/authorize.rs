@@ -78,6 +78,18 @@ pub enum Effect {
     SeeConfig,
     /// See which tools there are.
     SeeTools,
+    /// Ask for an approval.
+    RequestApproval,
+    /// See approvals and what became of them.
+    SeeApprovals,
+    /// Answer an approval, or end a standing one.
+    DecideApproval,
+    /// See the standing policy for commands.
+    SeeApprovalPolicy,
+    /// Change it.
+    ChangeApprovalPolicy,
+    /// Read the book of deeds.
+    ReadAudit,
     /// Fetch from the public web.
     FetchPublicUrl,
     /// Operate the gateway by its tools: its state, its jobs, its nodes.
@@ -121,6 +133,8 @@ impl Effect {
             (Self::ReadSessions | Self::SeeTools, _) => Scope::Read,
             (Self::FetchPublicUrl, _) => Scope::Write,
             (Self::OperateGateway, _) => Scope::Admin,
+            (Self::RequestApproval | Self::SeeApprovals | Self::DecideApproval, _) => Scope::Approvals,
+            (Self::SeeApprovalPolicy | Self::ChangeApprovalPolicy | Self::ReadAudit, _) => Scope::Admin,
             (Self::PostSystemEvent, _) => Scope::Admin,
             (Self::SwitchTalkMode, Protocol::V3) => Scope::Write,
             (Self::SwitchTalkMode, Protocol::V4) => Scope::Talk,

@@ -34,6 +34,19 @@ pub(crate) enum BearerFault {
     NotVouched(VoucherFault),
 }
 
+impl BearerFault {
+    /// The word for the book of deeds.
+    pub(crate) const fn why(self) -> &'static str {
+        match self {
+            Self::Elsewhere(_) => "elsewhere",
+            Self::Missing => "secret-missing",
+            Self::Wrong(_) => "secret-mismatch",
+            Self::Locked(_) => "rate-limited",
+            Self::NotVouched(_) => "not-vouched",
+        }
+    }
+}
+
 impl Gateway {
     /// Who a request is from. Wrong secrets are counted.
     ///

@@ -110,6 +110,7 @@ impl Gateway {
     /// How other hosts reach the gateway, as far as it knows; failing that, how this host does.
     fn own_urls(&self) -> Vec<String> {
         let facts = &self.settings.facts;
+        let scheme = if self.settings.tls.is_some() { "wss" } else { "ws" };
         let far = self.addresses.iter().filter(|addr| !addr.ip().is_loopback());
         let mut urls: Vec<String> = Vec::new();
         for addr in far {
@@ -118,14 +119,14 @@ impl Gateway {
                 (true, Some(ip)) => ip.clone(),
                 (true, None) => facts.host.clone(),
                 (false, _) => {
-                    urls.push(format!("ws://{addr}"));
+                    urls.push(format!("{scheme}://{addr}"));
                     continue;
                 }
             };
-            urls.push(format!("ws://{host}:{}", addr.port()));
+            urls.push(format!("{scheme}://{host}:{}", addr.port()));
         }
         if urls.is_empty() {
-            urls.extend(self.addresses.first().map(|addr| format!("ws://{addr}")));
+            urls.extend(self.addresses.first().map(|addr| format!("{scheme}://{addr}")));
         }
         urls.dedup();
         urls.truncate(MOST_URLS);

@@ -41,12 +41,15 @@ impl Gateway {
         );
         self.sessions.restore(sessions, transcripts);
         self.devices.restore(devices);
+        self.end_page_tokens();
         self.answers.restore(answers, self.now);
         self.restore_records(records);
         self.phase = Phase::Serving;
         self.system.start(self.now);
         self.close_interrupted(open_runs);
+        self.write_interrupted_approvals();
         self.start_tools();
+        self.start_tailscale();
         self.refresh_health();
     }
 
@@ -96,6 +99,7 @@ impl Gateway {
         self.session_timeouts();
         self.refuse_overdue();
         self.approval_timeouts();
+        self.audit_timeouts();
         self.device_timeouts();
         self.node_timeouts();
         self.tailscale_timeouts();
@@ -145,7 +149,7 @@ impl Gateway {
     }
 
     /// Lets the runs under way come to their end, tells the clients, and lets go when all is stored.
-    pub(super) fn stop(&mut self, reason: &str, restart_expected: Option<Duration>) {
+    pub(crate) fn stop(&mut self, reason: &str, restart_expected: Option<Duration>) {
         match self.phase {
             Phase::Serving => {}
             Phase::Starting => {
@@ -162,6 +166,8 @@ impl Gateway {
             _ => self.drain(),
         }
         self.api_stop();
+        self.stop_tailscale();
+        self.flush_audit();
         let restart_expected_ms = restart_expected.and_then(|d| u64::try_from(d.as_millis()).ok());
         self.system.shutdown = Some(Json::of(&Shutdown { reason, restart_expected_ms }));
     }

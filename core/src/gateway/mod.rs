@@ -351,7 +351,7 @@ impl Gateway {
                 self.own_addrs = listening.addrs.iter().map(|addr| addr.ip().to_canonical()).collect();
                 self.own_addrs.retain(|addr| !addr.is_loopback() && !addr.is_unspecified());
                 self.addresses.clone_from(&listening.addrs);
-                self.listening(listening);
+                self.listening(&listening);
             }
             Input::Stop { reason, restart_expected } => self.stop(&reason, restart_expected),
             Input::Timeout => self.timeout(),
@@ -382,6 +382,7 @@ impl Gateway {
         let domains = [
             domains,
             self.approvals.next_deadline(),
+            self.audit.next_deadline(),
             self.devices.next_deadline(),
             self.nodes.next_deadline(),
             self.tailscale.next_deadline(),

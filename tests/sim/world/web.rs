@@ -208,6 +208,11 @@ impl World {
         &self.web.0[&id]
     }
 
+    /// The requests whose answer is not complete.
+    pub(super) fn open_exchanges(&self) -> Vec<HttpId> {
+        self.web.0.iter().filter(|(_, exchange)| exchange.is_open()).map(|(id, _)| *id).collect()
+    }
+
     /// Asks, and waits for the whole answer or for its loss.
     pub(crate) fn fetch(&mut self, visit: Visit) -> &Exchange {
         let id = self.visit(visit);

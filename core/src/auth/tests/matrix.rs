@@ -33,6 +33,7 @@ const READ: Cell = Cell::Needs(Scope::Read);
 const WRITE: Cell = Cell::Needs(Scope::Write);
 const ADMIN: Cell = Cell::Needs(Scope::Admin);
 const PAIRING: Cell = Cell::Needs(Scope::Pairing);
+const APPROVALS: Cell = Cell::Needs(Scope::Approvals);
 const TALK: Cell = Cell::Needs(Scope::Talk);
 
 /// Method, protocol 3 (§6.3), protocol 4 (§6.4, §6.5).
@@ -105,6 +106,25 @@ const METHOD_CELLS: &[(&str, Cell, Cell)] = &[
     ("tokens.create", ADMIN, ADMIN),
     ("tokens.list", ADMIN, ADMIN),
     ("tokens.revoke", ADMIN, ADMIN),
+    ("exec.approval.request", APPROVALS, APPROVALS),
+    ("exec.approval.resolve", APPROVALS, APPROVALS),
+    ("exec.approval.waitDecision", Cell::Unknown, APPROVALS),
+    ("exec.approval.get", Cell::Unknown, APPROVALS),
+    ("exec.approval.list", Cell::Unknown, APPROVALS),
+    ("exec.approval.grants.list", Cell::Unknown, APPROVALS),
+    ("exec.approval.grants.revoke", Cell::Unknown, APPROVALS),
+    ("approval.get", Cell::Unknown, APPROVALS),
+    ("approval.resolve", Cell::Unknown, APPROVALS),
+    ("approval.history", Cell::Unknown, APPROVALS),
+    ("plugin.approval.request", Cell::Unknown, APPROVALS),
+    ("plugin.approval.waitDecision", Cell::Unknown, APPROVALS),
+    ("plugin.approval.list", Cell::Unknown, APPROVALS),
+    ("plugin.approval.resolve", Cell::Unknown, APPROVALS),
+    ("exec.approvals.get", ADMIN, ADMIN),
+    ("exec.approvals.set", ADMIN, ADMIN),
+    ("exec.approvals.node.get", ADMIN, ADMIN),
+    ("exec.approvals.node.set", ADMIN, ADMIN),
+    ("audit.list", ADMIN, ADMIN),
     ("tools.catalog", Cell::Unknown, READ),
     ("tools.effective", Cell::Unknown, READ),
     ("node.list", READ, READ),
@@ -161,12 +181,18 @@ fn effect_cells() -> Vec<(Effect, Scope, Scope)> {
         (Effect::ManageNodes, Scope::Pairing, Scope::Pairing),
         (Effect::LendCommands { host: false }, Scope::Write, Scope::Write),
         (Effect::LendCommands { host: true }, Scope::Admin, Scope::Admin),
+        (Effect::RequestApproval, Scope::Approvals, Scope::Approvals),
+        (Effect::SeeApprovals, Scope::Approvals, Scope::Approvals),
+        (Effect::DecideApproval, Scope::Approvals, Scope::Approvals),
+        (Effect::SeeApprovalPolicy, Scope::Admin, Scope::Admin),
+        (Effect::ChangeApprovalPolicy, Scope::Admin, Scope::Admin),
+        (Effect::ReadAudit, Scope::Admin, Scope::Admin),
     ];
-    let mut seen = [false; 23];
+    let mut seen = [false; 29];
     for (effect, ..) in &all {
         seen[place(effect)] = true;
     }
-    assert_eq!(seen, [true; 23], "every effect has a cell");
+    assert_eq!(seen, [true; 29], "every effect has a cell");
     all.into()
 }
 
@@ -196,6 +222,12 @@ fn place(effect: &Effect) -> usize {
         Effect::InvokeNode { .. } => 20,
         Effect::ManageNodes => 21,
         Effect::LendCommands { .. } => 22,
+        Effect::RequestApproval => 23,
+        Effect::SeeApprovals => 24,
+        Effect::DecideApproval => 25,
+        Effect::SeeApprovalPolicy => 26,
+        Effect::ChangeApprovalPolicy => 27,
+        Effect::ReadAudit => 28,
     }
 }
 
