@@ -66,6 +66,32 @@ limits! {
         "Beyond it no line names the setting that would let a refused client in.";
     HINT_MS: "hint-rest" = 600_000, "ms", None,
         "How long such a line is not repeated.";
+    APPROVALS_PENDING: "approvals-pending" = 256, "approvals", None,
+        "One more approval that waits for an answer is refused with `UNAVAILABLE`, retryable.";
+    APPROVALS_KEPT: "approvals-kept" = 1_000, "approvals", None,
+        "Beyond it the oldest approval that was decided is forgotten.";
+    APPROVALS_KEPT_BYTES: "approvals-kept-bytes" = 16_777_216, "bytes", None,
+        "The same for how large they are together.";
+    APPROVALS_KEPT_MS: "approvals-kept-time" = 2_592_000_000, "ms", None,
+        "How long an approval that was decided can be read: 30 days.";
+    APPROVAL_BYTES: "approval" = 65_536, "bytes", None,
+        "A larger request for an approval is refused with `INVALID_REQUEST`.";
+    APPROVAL_V3_MS: "approval-time-v3" = 120_000, "ms", None,
+        "Protocol 3: how long an approval waits when its request names no `timeoutMs`; then it is refused.";
+    APPROVAL_V4_MS: "approval-time-v4" = 1_800_000, "ms", None,
+        "Protocol 4: the same.";
+    APPROVAL_LONGEST_MS: "approval-time" = 86_400_000, "ms", None,
+        "The longest `timeoutMs` of an approval; a longer one is cut.";
+    APPROVAL_USE_MS: "approval-use" = 120_000, "ms", None,
+        "How long the command of an approval may be run after the answer, once.";
+    STANDING_GRANTS: "standing-grants" = 500, "grants", None,
+        "One more answer `allow-always` with `grantExpiresInDays` is refused with `INVALID_REQUEST`.";
+    APPROVALS_FILE_BYTES: "approvals-file" = 262_144, "bytes", None,
+        "A larger approvals file is refused with `INVALID_REQUEST`.";
+    AUDIT_FOLD_MS: "audit-fold" = 60_000, "ms", None,
+        "Denials of one caller and method within it become two lines of the book: the first, and their number.";
+    AUDIT_FOLDED: "audit-folded" = 256, "denials", None,
+        "Beyond it denials of further callers and methods are counted together.";
     AUDIT_ROWS: "audit" = 100_000, "lines", None,
         "The oldest lines of the book of deeds beyond it are removed.";
     TICK_MS: "tick" = 30_000, "ms", None,
@@ -74,6 +100,26 @@ limits! {
         "The interval of WebSocket pings; a connection that misses two is closed.";
     HEALTH_MS: "health-refresh" = 60_000, "ms", None,
         "The interval of the `health` event.";
+    TAILSCALE_STATUS_MS: "tailscale-status" = 5_000, "ms", None,
+        "How long the tailnet's program may take to tell how things stand.";
+    TAILSCALE_DAEMON_MS: "tailscale-daemon" = 90_000, "ms", None,
+        "How long the tailnet's service may take to come up before the claim on its name has failed.";
+    TAILSCALE_CLAIM_MS: "tailscale-claim" = 15_000, "ms", None,
+        "How long it may take until the claim is seen to be active.";
+    TAILSCALE_OUTPUT_BYTES: "tailscale-output" = 1_048_576, "bytes", None,
+        "A program of the tailnet that writes more in one answer is ended, and its answer counts as none.";
+    WHOIS_MS: "whois" = 5_000, "ms", None,
+        "How long the tailnet may take to tell whose an address is; then the identity is refused.";
+    WHOIS_TTL_MS: "whois-ttl" = 60_000, "ms", None,
+        "How long it is remembered whose an address is.";
+    WHOIS_FAILED_TTL_MS: "whois-failed-ttl" = 5_000, "ms", None,
+        "How long it is remembered that the tailnet could not tell.";
+    WHOIS_ENTRIES: "whois-entries" = 256, "addresses", None,
+        "Beyond it the answer that ends first is forgotten.";
+    WHOIS_AT_ONCE: "whois-at-once" = 8, "questions", None,
+        "The identity of one more address is refused until one of them is answered.";
+    WHOIS_WAITING: "whois-waiting" = 64, "connections", None,
+        "The identity of one more connection that would have to wait is refused.";
     PRESENCE_ENTRIES: "presence-entries" = 200, "entries", None,
         "Beyond it the oldest entry without a connection is forgotten.";
     PRESENCE_TTL_MS: "presence-ttl" = 300_000, "ms", None,
@@ -104,6 +150,12 @@ limits! {
         "Beyond it the oldest pairing request of the address is dropped.";
     PAIR_REQUEST_TTL_MS: "pair-request-ttl" = 300_000, "ms", None,
         "How long a pairing request waits for a decision.";
+    SETUP_CODES: "setup-codes" = 32, "codes", None,
+        "One more setup code is refused until some are forgotten.";
+    SETUP_CODE_TTL_MS: "setup-code-ttl" = 600_000, "ms", None,
+        "How long a setup code is good at most; whether it was redeemed can be asked for as long again.";
+    SERVICE_TOKENS: "service-tokens" = 100, "tokens", None,
+        "One more service token is refused until one is revoked or has ended.";
     NODE_RECORDS: "nodes" = 1_024, "nodes", None,
         "Nothing is kept of a further node, and it can be asked for nothing.";
     NODE_INVOKES: "node-invokes-total" = 1_024, "invocations", None,
@@ -217,6 +269,10 @@ limits! {
         "A larger request head is answered with 431 and closed.";
     HTTP_HEADER_MS: "http-header-time" = 60_000, "ms", None,
         "A request head that takes longer closes the connection.";
+    TLS_HANDSHAKE_MS: "tls-handshake" = 10_000, "ms", None,
+        "A TLS handshake that takes longer closes the connection.";
+    TLS_HANDSHAKES_PER_IP: "tls-handshakes-per-ip" = 256, "connections", None,
+        "One more unfinished TLS handshake of one address is dropped.";
     HTTP_BODY_MS: "http-body-time" = 30_000, "ms", None,
         "A request body of which nothing comes for so long is answered with 408 and closed.";
     HTTP_BODIES_BYTES: "http-bodies" = 134_217_728, "bytes", None,
@@ -225,6 +281,24 @@ limits! {
         "A client that leaves more of a streamed answer unread is given up: its connection ends.";
     PROCESS_INPUT_BYTES: "process-input" = 8_388_608, "bytes", None,
         "A process that leaves more of its input unread is killed.";
+    NODE_CONNECT_MS: "node-connect" = 15_000, "ms", None,
+        "A node host gives an attempt up whose hello has not come by then.";
+    NODE_APPROVAL_MS: "node-approval-poll" = 15_000, "ms", None,
+        "How often a node host that waits for its approval tries again.";
+    NODE_PAUSE_MS: "node-pause" = 600_000, "ms", None,
+        "How often a node host tries again after a refusal that a person has to lift.";
+    NODE_JOBS: "node-jobs" = 16, "commands", None,
+        "One more command at once is refused by a node host with `UNAVAILABLE`.";
+    NODE_RUN_MS: "node-run" = 1_800_000, "ms", None,
+        "How long a command of `system.run` may take that names no time of its own; then its process group is killed.";
+    NODE_RUN_LONGEST_MS: "node-run-longest" = 86_400_000, "ms", None,
+        "The longest time that a command of `system.run` may name.";
+    NODE_OUTPUT_BYTES: "node-output" = 200_000, "bytes", None,
+        "What a command of `system.run` writes beyond it, to both streams together, is dropped and marked.";
+    NODE_PICTURE_BYTES: "node-picture" = 5_000_000, "bytes", None,
+        "A larger picture of `camera.snap` is an error.";
+    NODE_LISTING: "node-listing" = 1_000, "entries", None,
+        "What a directory holds beyond it is left out of `fs.listDir` and marked.";
 }
 
 /// A limit in milliseconds as a duration.

@@ -84,6 +84,11 @@ impl Peer {
             && (self.origin.is_none() || self.host_name().is_some_and(is_loopback_name))
     }
 
+    /// Whether a browser's page stands behind it: it says where it is from.
+    pub fn is_page(&self) -> bool {
+        self.origin.as_deref().is_some_and(|origin| !origin.trim().is_empty())
+    }
+
     /// The `Host` header without its port.
     pub fn host_name(&self) -> Option<&str> {
         self.host.as_deref().map(host_name)
@@ -111,6 +116,97 @@ pub fn is_loopback_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Spec 08 S-31, S-113: what clients and servers have taken for this host, and what merely looks like it.
+    #[test]
+    fn sixty_host_names_are_told_apart() {
+        let own = [
+            "localhost",
+            "LocalHost",
+            "LOCALHOST",
+            "127.0.0.1",
+            "127.0.0.2",
+            "127.1.2.3",
+            "127.255.255.254",
+            "127.0.0.0",
+            "::1",
+            "0:0:0:0:0:0:0:1",
+            "0000:0000:0000:0000:0000:0000:0000:0001",
+            "::ffff:127.0.0.1",
+            "::ffff:7f00:1",
+            "::FFFF:127.8.8.8",
+        ];
+        let foreign = [
+            "",
+            ".",
+            "localhost.",
+            "localhost..",
+            "127.0.0.1.",
+            "::1.",
+            "localhost.localdomain",
+            "localhost.evil.example",
+            "evil.localhost",
+            "localhost.local",
+            "xlocalhost",
+            "localhostx",
+            "local host",
+            "localhost ",
+            " localhost",
+            "localhost%00",
+            "localhost\0",
+            "loopback",
+            "127.",
+            "127",
+            "127.1",
+            "127.0.1",
+            "127.0.0.1.evil.example",
+            "127.evil.example",
+            "127-0-0-1.example",
+            "0127.0.0.1",
+            "127.0.0.01",
+            "0x7f.0.0.1",
+            "0x7f000001",
+            "2130706433",
+            "017700000001",
+            "127.0.0.256",
+            "127.0.0.1:80",
+            "127.0.0.1/8",
+            "128.0.0.1",
+            "126.255.255.255",
+            "0.0.0.0",
+            "0",
+            "255.255.255.255",
+            "10.0.0.1",
+            "192.168.0.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "::",
+            "[::]",
+            "[::1]",
+            "::ffff:0:0",
+            "::ffff:10.0.0.1",
+            "::127.0.0.1",
+            "::2",
+            "::1%lo",
+            "fe80::1",
+            "fd00::1",
+            "64:ff9b::7f00:1",
+            "2002:7f00:1::",
+            "\u{ff11}27.0.0.1",
+            "l\u{f6}calhost",
+            "xn--localhost",
+            "ip6-localhost",
+            "127.0.0.1@evil.example",
+            "evil.example#127.0.0.1",
+        ];
+        assert!(own.len() + foreign.len() >= 60);
+        for name in own {
+            assert!(is_loopback_name(name), "{name}");
+        }
+        for name in foreign {
+            assert!(!is_loopback_name(name), "{name}");
+        }
+    }
 
     #[test]
     fn loopback_is_decided_on_whole_names() {

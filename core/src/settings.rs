@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use telson_proto::{Json, Scopes};
 
 use crate::api::ApiSettings;
@@ -16,6 +17,7 @@ use crate::mcp::settings::McpServerSettings;
 use crate::messages::ConnLimits;
 use crate::nodes::NodeSettings;
 use crate::policy::Policies;
+use crate::tailscale::TailscaleSettings;
 use crate::tools::settings::ToolSettings;
 
 mod models;
@@ -29,8 +31,12 @@ pub use models::{
 pub struct Settings {
     /// The host and the process.
     pub facts: Facts,
+    /// The fingerprint of the certificate, when the port speaks TLS and its URLs are `wss://`.
+    pub tls: Option<String>,
     /// Who may connect.
     pub auth: AuthSettings,
+    /// How Tailscale stands in front of the gateway.
+    pub tailscale: TailscaleSettings,
     /// What nodes may do.
     pub nodes: NodeSettings,
     /// The limits that configuration can change.
@@ -85,6 +91,8 @@ pub struct Facts {
 pub struct AuthSettings {
     /// What the gateway asks for.
     pub mode: AuthMode,
+    /// Whether the tailnet may vouch for its users, where it stands in front of the gateway.
+    pub allow_tailscale: bool,
     /// Wrong attempts before a lock-out, per address and class.
     pub max_attempts: u32,
     /// The window in which they are counted.
@@ -105,6 +113,8 @@ pub struct AuthSettings {
     pub disable_device_auth: bool,
     /// `gateway.nodes.pairing.autoApproveLocal`.
     pub auto_approve_local: bool,
+    /// `gateway.nodes.pairing.autoApproveCidrs`: networks whose new nodes are approved at once.
+    pub auto_approve_networks: Vec<IpNet>,
 }
 
 /// What the gateway asks for.
@@ -124,6 +134,15 @@ pub enum AuthMode {
 }
 
 impl AuthMode {
+    /// The secret that it asks for.
+    pub fn secret(&self) -> Option<&Secret> {
+        match self {
+            Self::None => None,
+            Self::Token(secret) | Self::Password(secret) => Some(secret),
+            Self::TrustedProxy { password } => password.as_ref(),
+        }
+    }
+
     /// The configured word.
     pub const fn as_str(&self) -> &'static str {
         match self {
@@ -360,6 +379,7 @@ impl Settings {
     /// The settings of a gateway without any configuration, for tests and simulation.
     pub fn plain(mode: AuthMode) -> Self {
         Self {
+            tls: None,
             facts: Facts {
                 version: "0.0.0".to_owned(),
                 host: "gateway".to_owned(),
@@ -371,6 +391,7 @@ impl Settings {
                 utc_offset_secs: 0,
             },
             auth: AuthSettings::new(mode),
+            tailscale: TailscaleSettings::default(),
             nodes: NodeSettings::default(),
             limits: LimitSettings::default(),
             drain: Duration::ZERO,
@@ -393,6 +414,7 @@ impl AuthSettings {
     pub fn new(mode: AuthMode) -> Self {
         Self {
             mode,
+            allow_tailscale: false,
             max_attempts: u32::try_from(limits::AUTH_ATTEMPTS).unwrap_or(u32::MAX),
             window: limits::millis(limits::AUTH_WINDOW_MS),
             lockout: limits::millis(limits::AUTH_LOCKOUT_MS),
@@ -403,6 +425,7 @@ impl AuthSettings {
             allow_insecure_auth: false,
             disable_device_auth: false,
             auto_approve_local: true,
+            auto_approve_networks: Vec::new(),
         }
     }
 }

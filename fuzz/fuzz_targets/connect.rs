@@ -10,6 +10,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Map, Value, json};
 use telson_core::auth::Secret;
+use telson_core::ingress::Trail;
 use telson_core::peer::Peer;
 use telson_core::settings::AuthMode;
 use telson_fuzz::{SECRET, World};
@@ -65,7 +66,9 @@ fn peer(choice: u8) -> Peer {
         64 => Some("http://127.0.0.1:18789".to_owned()),
         _ => Some("https://elsewhere.example".to_owned()),
     };
-    peer.forwarded = choice & 128 != 0 && choice & 96 == 96;
+    if choice & 128 != 0 && choice & 96 == 96 {
+        peer.trail = Trail::new([("x-forwarded-for".to_owned(), "203.0.113.9".to_owned())]);
+    }
     peer
 }
 

@@ -258,6 +258,29 @@ pub struct HelloAuth {
     /// When that token was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issued_at_ms: Option<u64>,
+    /// v4: further tokens of a device that has redeemed a setup code, for its other roles.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub device_tokens: Vec<RoleToken>,
+    /// Scopes that were asked for and are not in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub withheld_scopes: Option<Scopes>,
+    /// Why they are not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub withheld_reason: Option<&'static str>,
+}
+
+/// A device's token for one role.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RoleToken {
+    /// The token.
+    pub device_token: String,
+    /// The role.
+    pub role: Role,
+    /// What it allows.
+    pub scopes: Scopes,
+    /// When it was made.
+    pub issued_at_ms: u64,
 }
 
 /// The limits that are enforced on this connection.

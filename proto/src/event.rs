@@ -108,6 +108,10 @@ events! {
         "A command waits for somebody's approval.";
     ExecApprovalResolved = "exec.approval.resolved" APPROVALS, v3 true, v4 true,
         "The approval of a command was decided.";
+    PluginApprovalRequested = "plugin.approval.requested" APPROVALS, v3 false, v4 true,
+        "A plugin waits for somebody's approval.";
+    PluginApprovalResolved = "plugin.approval.resolved" APPROVALS, v3 false, v4 true,
+        "The approval of a plugin was decided.";
     SessionsChanged = "sessions.changed" READ, v3 false, v4 true,
         "A session row changed; sent to connections that called `sessions.subscribe`.";
     SessionMessage = "session.message" READ, v3 false, v4 true,

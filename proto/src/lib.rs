@@ -3,6 +3,8 @@
 //! Nothing here decides anything. Types say what travels; [`dialect`] says how it is spelled on the wire
 //! (spec 01 §1 and §9). Who may call what, and what happens then, is `telson-core`'s business.
 
+pub mod approval;
+pub mod audit;
 pub mod chat;
 pub mod command;
 pub mod connect;
@@ -17,6 +19,7 @@ pub mod protocol;
 pub mod scope;
 pub mod session;
 pub mod system;
+pub mod token;
 pub mod tools;
 
 pub use dialect::{Dialect, Inbound};

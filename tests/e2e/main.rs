@@ -5,6 +5,7 @@
 //! dialect's schema on the way (`support::frames`).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod approvals;
 mod chat;
 mod cli_chat;
 mod cli_models;
@@ -16,12 +17,17 @@ mod http;
 mod import;
 mod life;
 mod limits;
+mod node_host;
 mod nodes;
+mod pairing;
 mod provider;
 mod providers;
 mod readme;
+mod rotation;
 mod secrets;
 mod sessions;
 mod start;
+mod tailscale;
 mod talk;
+mod tls;
 mod typed;

@@ -163,9 +163,17 @@ pub struct Client {
 impl Client {
     /// Opens a connection and reads the challenge; says nothing yet.
     pub fn open(address: SocketAddr, dialect: Dialect) -> Self {
+        Self::open_with(address, dialect, &[])
+    }
+
+    /// The same with further header lines.
+    pub fn open_with(address: SocketAddr, dialect: Dialect, headers: &[(&'static str, &str)]) -> Self {
         let stream = TcpStream::connect(address).expect("the gateway accepts connections");
         stream.set_nodelay(true).expect("an option can be set");
-        let request = format!("ws://{address}/").into_client_request().expect("an address");
+        let mut request = format!("ws://{address}/").into_client_request().expect("an address");
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().expect("a header"));
+        }
         let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
         let (socket, _) = tungstenite::client::client_with_config(request, stream, Some(config))
             .expect("the gateway accepts the upgrade");
@@ -188,7 +196,25 @@ impl Client {
     ///
     /// How the gateway refused.
     pub fn connect(address: SocketAddr, greeting: &Greeting<'_>) -> Result<Self, Refusal> {
-        let mut client = Self::open(address, greeting.dialect);
+        Self::open(address, greeting.dialect).greet(greeting)
+    }
+
+    /// The same from a page of this origin.
+    ///
+    /// # Errors
+    ///
+    /// How the gateway refused.
+    pub fn connect_from(address: SocketAddr, greeting: &Greeting<'_>, origin: &str) -> Result<Self, Refusal> {
+        Self::open_with(address, greeting.dialect, &[("origin", origin)]).greet(greeting)
+    }
+
+    /// Greets on an open connection.
+    ///
+    /// # Errors
+    ///
+    /// How the gateway refused.
+    pub fn greet(self, greeting: &Greeting<'_>) -> Result<Self, Refusal> {
+        let mut client = self;
         let params = greeting.params(&client.challenge);
         let frame = match greeting.dialect {
             Dialect::Plain => json!({"type": "connect", "id": "hello", "params": params}),
@@ -285,7 +311,12 @@ impl Client {
 
     /// Waits until the gateway closes.
     pub fn closed(&mut self) -> Closed {
-        let deadline = Instant::now() + PATIENCE;
+        self.closed_within(PATIENCE)
+    }
+
+    /// The same, where something has to happen soon.
+    pub fn closed_within(&mut self, patience: Duration) -> Closed {
+        let deadline = Instant::now() + patience;
         loop {
             match self.read_until(deadline) {
                 Ok(Message::Text(text)) => {

@@ -89,6 +89,12 @@ fn check_v4(frame: &Value, method: Option<&str>) {
             Some("sessions.recover") => conforms("SessionsRecoverResult", payload),
             Some("session.typing") => conforms("SessionTypingResult", payload),
             Some("chat.message.get") => conforms("ChatMessageGetResult", payload),
+            Some("approval.get") => conforms("ApprovalGetResult", payload),
+            Some("approval.resolve") => conforms("ApprovalResolveResult", payload),
+            Some("approval.history") => conforms("ApprovalHistoryResult", payload),
+            Some("exec.approval.grants.list") => conforms("ExecApprovalGrantsListResult", payload),
+            Some("exec.approval.grants.revoke") => conforms("ExecApprovalGrantsRevokeResult", payload),
+            Some("exec.approvals.get" | "exec.approvals.set") => conforms("ExecApprovalsSnapshot", payload),
             Some("system-presence") => check_presence(payload),
             _ => {}
         }
@@ -131,7 +137,7 @@ fn validator(definition: &'static str) -> &'static Validator {
 }
 
 fn compile() -> BTreeMap<&'static str, Validator> {
-    const USED: [&str; 27] = [
+    const USED: [&str; 33] = [
         "GatewayFrame",
         "HelloOk",
         "AgentEvent",
@@ -159,6 +165,12 @@ fn compile() -> BTreeMap<&'static str, Validator> {
         "SessionRow",
         "ChatMessageGetResult",
         "CommandsListResult",
+        "ApprovalGetResult",
+        "ApprovalResolveResult",
+        "ApprovalHistoryResult",
+        "ExecApprovalGrantsListResult",
+        "ExecApprovalGrantsRevokeResult",
+        "ExecApprovalsSnapshot",
     ];
     let file = packages::module("@openclaw/gateway-protocol/protocol.schema.json");
     let text = std::fs::read_to_string(file).expect("the published schema is there");

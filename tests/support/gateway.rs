@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -85,6 +85,8 @@ pub struct Gateway {
     pub home: Arc<Home>,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Whether its port speaks TLS.
+    secure: bool,
     child: Child,
     log: Log,
 }
@@ -110,12 +112,18 @@ impl Gateway {
         log.follow(child.stderr.take().expect("a pipe"));
         let line = log.wait_for("listening", |line| listening(line).is_some());
         let address = listening(&line).expect("the line was chosen for it");
-        Self { home: Arc::clone(home), address, child, log }
+        let secure = line.contains("listening on wss://");
+        Self { home: Arc::clone(home), address, secure, child, log }
     }
 
     /// The address as clients write it.
     pub fn url(&self) -> String {
-        format!("ws://{}", self.address)
+        format!("{}://{}", if self.secure { "wss" } else { "ws" }, self.address)
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// The token that was made at the first start.
@@ -143,6 +151,11 @@ impl Gateway {
     /// Waits for a line that contains this, and returns it.
     pub fn logged(&self, part: &str) -> String {
         self.log.wait_for(part, |line| line.contains(part))
+    }
+
+    /// The same for a line that it has printed so many times already.
+    pub fn logged_again(&self, part: &str, before: usize) {
+        self.log.wait_until(part, |lines| lines.iter().filter(|line| line.contains(part)).count() > before);
     }
 
     /// Asks it to stop, as a supervisor does.
@@ -180,7 +193,8 @@ impl Drop for Gateway {
 
 /// The address in the line by which a gateway tells that it listens.
 fn listening(line: &str) -> Option<SocketAddr> {
-    let (before, rest) = line.split_once("listening on ws://")?;
+    let (before, rest) =
+        line.split_once("listening on ws://").or_else(|| line.split_once("listening on wss://"))?;
     if before.ends_with("already ") {
         return None;
     }
@@ -197,7 +211,7 @@ pub fn is_private(path: &Path) -> bool {
 
 /// The lines that a process has printed.
 #[derive(Clone, Default)]
-struct Log {
+pub(super) struct Log {
     shared: Arc<(Mutex<Lines>, Condvar)>,
 }
 
@@ -209,7 +223,7 @@ struct Lines {
 }
 
 impl Log {
-    fn follow(&self, pipe: impl Read + Send + 'static) {
+    pub(super) fn follow(&self, pipe: impl Read + Send + 'static) {
         let shared = Arc::clone(&self.shared);
         shared.0.lock().expect("no reader panics").open += 1;
         thread::spawn(move || {
@@ -223,11 +237,30 @@ impl Log {
     }
 
     fn wait_for(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
-        let deadline = Instant::now() + PATIENCE;
+        self.wait_within(PATIENCE, what, wanted)
+    }
+
+    pub(super) fn wait_within(
+        &self,
+        patience: Duration,
+        what: &str,
+        wanted: impl Fn(&str) -> bool,
+    ) -> String {
+        let lines = self.wait_lines(patience, what, |lines| lines.iter().any(|line| wanted(line)));
+        lines.into_iter().find(|line| wanted(line)).expect("it was just there")
+    }
+
+    /// Waits until the lines are as wanted.
+    fn wait_until(&self, what: &str, wanted: impl Fn(&[String]) -> bool) -> Vec<String> {
+        self.wait_lines(PATIENCE, what, wanted)
+    }
+
+    fn wait_lines(&self, patience: Duration, what: &str, wanted: impl Fn(&[String]) -> bool) -> Vec<String> {
+        let deadline = Instant::now() + patience;
         let mut lines = self.shared.0.lock().expect("no reader panics");
         loop {
-            if let Some(line) = lines.lines.iter().find(|line| wanted(line)) {
-                return line.clone();
+            if wanted(&lines.lines) {
+                return lines.lines.clone();
             }
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(lines.open > 0, "the process ended before {what}:\n{}", lines.lines.join("\n"));
@@ -236,7 +269,7 @@ impl Log {
         }
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let mut text = self.shared.0.lock().expect("no reader panics").lines.join("\n");
         text.push('\n');
         text

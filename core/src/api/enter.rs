@@ -79,6 +79,7 @@ impl Gateway {
         }
         let principal = self.verify_bearer(request).map_err(|fault| {
             tracing::info!(target: "gateway.http", peer = %request.peer.addr, ?fault, "request refused");
+            self.audit_stranger(request.peer.addr, "http", fault.why());
             match fault {
                 BearerFault::Missing | BearerFault::NotVouched(_) => at_once(Refusal::unauthorized()),
                 BearerFault::Wrong(delay) => Box::new(Turned { refusal: Refusal::unauthorized(), delay }),

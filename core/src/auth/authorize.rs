@@ -68,10 +68,28 @@ pub enum Effect {
     SwitchTalkMode,
     /// See paired devices.
     SeeDevices,
+    /// Decide about devices and their tokens; whose, and how much, the rules of devices say.
+    ManageDevices,
+    /// Make a code by which a device comes in.
+    IssueSetupCode,
+    /// Make, see and end the tokens of programs.
+    ManageServiceTokens,
     /// See the configuration.
     SeeConfig,
     /// See which tools there are.
     SeeTools,
+    /// Ask for an approval.
+    RequestApproval,
+    /// See approvals and what became of them.
+    SeeApprovals,
+    /// Answer an approval, or end a standing one.
+    DecideApproval,
+    /// See the standing policy for commands.
+    SeeApprovalPolicy,
+    /// Change it.
+    ChangeApprovalPolicy,
+    /// Read the book of deeds.
+    ReadAudit,
     /// Fetch from the public web.
     FetchPublicUrl,
     /// Operate the gateway by its tools: its state, its jobs, its nodes.
@@ -115,9 +133,13 @@ impl Effect {
             (Self::ReadSessions | Self::SeeTools, _) => Scope::Read,
             (Self::FetchPublicUrl, _) => Scope::Write,
             (Self::OperateGateway, _) => Scope::Admin,
+            (Self::RequestApproval | Self::SeeApprovals | Self::DecideApproval, _) => Scope::Approvals,
+            (Self::SeeApprovalPolicy | Self::ChangeApprovalPolicy | Self::ReadAudit, _) => Scope::Admin,
             (Self::PostSystemEvent, _) => Scope::Admin,
             (Self::SwitchTalkMode, Protocol::V3) => Scope::Write,
             (Self::SwitchTalkMode, Protocol::V4) => Scope::Talk,
+            (Self::SeeDevices | Self::ManageDevices | Self::ManageNodes, _) => Scope::Pairing,
+            (Self::IssueSetupCode | Self::ManageServiceTokens, _) => Scope::Admin,
             (Self::SeeNodes, _) => Scope::Read,
             (Self::InvokeNode { admin } | Self::LendCommands { host: admin }, _) => {
                 if *admin {
@@ -126,7 +148,6 @@ impl Effect {
                     Scope::Write
                 }
             }
-            (Self::SeeDevices | Self::ManageNodes, _) => Scope::Pairing,
             (Self::SeeConfig, Protocol::V3) => Scope::Admin,
             (Self::SeeConfig, Protocol::V4) => Scope::Read,
         }
@@ -153,7 +174,7 @@ pub(crate) fn require(principal: &Principal, scope: Scope) -> Result<(), ErrorSh
     if principal.role != Role::Operator {
         return Err(wrong_role(principal.role));
     }
-    if principal.holds(scope) { Ok(()) } else { Err(missing_scope(scope, principal.protocol)) }
+    if principal.holds(scope) { Ok(()) } else { Err(missing_scope(scope, principal)) }
 }
 
 /// The answer to a caller of the wrong role (spec 01 §6.1).
@@ -161,15 +182,16 @@ pub(crate) fn wrong_role(role: Role) -> ErrorShape {
     ErrorShape::invalid(format!("unauthorized role: {role}"))
 }
 
-/// The answer to a caller that lacks a scope (spec 01 §6.2).
-fn missing_scope(scope: Scope, protocol: Protocol) -> ErrorShape {
-    let message = format!("missing scope: {scope}");
-    match protocol {
-        Protocol::V3 => ErrorShape::invalid(message),
-        Protocol::V4 => ErrorShape::new(ErrorCode::Forbidden, message).with_details(&serde_json::json!({
-            "code": "MISSING_SCOPE",
-            "missingScope": scope,
-            "requiredScopes": [scope],
-        })),
-    }
+/// The answer to a caller that lacks a scope: what it would need, and what it has (spec 01 §6.2, 07 P-23).
+fn missing_scope(scope: Scope, principal: &Principal) -> ErrorShape {
+    let code = match principal.protocol {
+        Protocol::V3 => ErrorCode::InvalidRequest,
+        Protocol::V4 => ErrorCode::Forbidden,
+    };
+    ErrorShape::new(code, format!("missing scope: {scope}")).with_details(&serde_json::json!({
+        "code": "MISSING_SCOPE",
+        "missingScope": scope,
+        "requiredScopes": [scope],
+        "heldScopes": principal.scopes,
+    }))
 }

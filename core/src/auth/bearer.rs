@@ -17,6 +17,7 @@ use crate::gateway::Gateway;
 use crate::http::HttpRequest;
 use crate::peer::is_loopback_name;
 use crate::settings::AuthMode;
+use crate::tokens;
 
 /// Why a request is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,19 @@ pub(crate) enum BearerFault {
     NotVouched(VoucherFault),
 }
 
+impl BearerFault {
+    /// The word for the book of deeds.
+    pub(crate) const fn why(self) -> &'static str {
+        match self {
+            Self::Elsewhere(_) => "elsewhere",
+            Self::Missing => "secret-missing",
+            Self::Wrong(_) => "secret-mismatch",
+            Self::Locked(_) => "rate-limited",
+            Self::NotVouched(_) => "not-vouched",
+        }
+    }
+}
+
 impl Gateway {
     /// Who a request is from. Wrong secrets are counted.
     ///
@@ -40,6 +54,9 @@ impl Gateway {
     ///
     /// [`BearerFault`] when it is not let in.
     pub(crate) fn verify_bearer(&mut self, request: &HttpRequest) -> Result<Principal, BearerFault> {
+        if let Some(principal) = self.verify_service_bearer(request)? {
+            return Ok(principal);
+        }
         let (method, scopes) = match &self.settings.auth.mode {
             AuthMode::None => {
                 self.check_neighbour(request)?;
@@ -53,21 +70,24 @@ impl Gateway {
                 Err(fault) => return Err(BearerFault::NotVouched(fault)),
             },
         };
-        Ok(Principal {
-            role: Role::Operator,
-            scopes,
-            method,
-            credential: match method {
-                AuthMethod::None => Credential::Nothing,
-                _ => Credential::Shared { epoch: self.epochs.secret },
-            },
-            user: None,
-            device: None,
-            protocol: Protocol::V4,
-            addr: request.peer.addr,
-            local: request.peer.is_direct_local(),
-            declared: Declared::new(Client::default()),
-        })
+        let credential = match method {
+            AuthMethod::None => Credential::Nothing,
+            _ => Credential::Shared { epoch: self.epochs.secret },
+        };
+        Ok(principal(request, method, credential, scopes))
+    }
+
+    /// Who a request with a service token is from; `None` when it shows none.
+    fn verify_service_bearer(&mut self, request: &HttpRequest) -> Result<Option<Principal>, BearerFault> {
+        let token = request.authorization.as_deref().and_then(bearer).map(str::trim);
+        let Some(token) = token.filter(|token| self.is_service_token(token)) else { return Ok(None) };
+        let source = Source::of(&request.peer);
+        let held = self.check_service_token(&source, token).map_err(|fault| match fault {
+            tokens::Fault::Locked(after) => BearerFault::Locked(after),
+            tokens::Fault::Wrong(delay) => BearerFault::Wrong(delay),
+        })?;
+        let credential = Credential::Service { id: held.id };
+        Ok(Some(principal(request, AuthMethod::ServiceToken, credential, held.scopes)))
     }
 
     /// The user for whom a trusted proxy vouches.
@@ -116,6 +136,22 @@ impl Gateway {
         Err(BearerFault::Elsewhere(
             "without a secret, requests are taken from this host only; ask for localhost, or set gateway.auth",
         ))
+    }
+}
+
+/// An operator without a device.
+fn principal(request: &HttpRequest, method: AuthMethod, credential: Credential, scopes: Scopes) -> Principal {
+    Principal {
+        role: Role::Operator,
+        scopes,
+        method,
+        credential,
+        user: None,
+        device: None,
+        protocol: Protocol::V4,
+        addr: request.peer.addr,
+        local: request.peer.is_direct_local(),
+        declared: Declared::new(Client::default()),
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use telson_proto::{CloseCode, ErrorCode, ErrorShape, Protocol};
 
 use super::request::ConnectRequest;
+use super::tailnet::TailnetFault;
 use super::vouched::VoucherFault;
 use crate::devices::PairingReason;
 
@@ -65,6 +66,13 @@ impl Refusal {
         Self { reason, ..Self::new("stopping", error, CloseCode::TryAgain) }
     }
 
+    /// What admitted the connect has ended while it waited (spec 01 §3.12).
+    pub(super) fn lapsed(reason: &'static str) -> Self {
+        let error = ErrorShape::invalid(format!("unauthorized: {reason}"))
+            .with_details(&json!({"code": "AUTH_CHANGED", "authReason": "auth_changed"}));
+        Self { reason: reason.to_owned(), ..Self::new("lapsed", error, CloseCode::Revoked) }
+    }
+
     /// The device's row could not be written, so nothing was granted.
     pub(super) fn not_stored(error: ErrorShape) -> Self {
         let reason = "gateway store unavailable".to_owned();
@@ -102,6 +110,12 @@ impl Refusal {
         Self::policy("origin-not-allowed", ErrorShape::invalid(message).with_details(&details))
     }
 
+    /// What let the connection in has ended before it was in.
+    pub(super) fn revoked_meanwhile() -> Self {
+        let error = ErrorShape::invalid("unauthorized: the credential was revoked meanwhile");
+        Self::policy("revoked-meanwhile", error)
+    }
+
     /// The device waits for an approval (spec 01 §5.5).
     pub(super) fn pairing(request: &ConnectRequest, pending: &PendingApproval) -> Self {
         let PendingApproval { reason, request_id, details } = pending;
@@ -135,14 +149,15 @@ pub(super) struct PendingApproval {
     pub(super) details: Value,
 }
 
-/// What a person can do about a device that waits.
-pub(super) const fn remediation(reason: PairingReason) -> &'static str {
-    match reason {
-        PairingReason::NotPaired => "Approve this device first.",
-        PairingReason::RoleUpgrade => "Approve the new role of this device first.",
-        PairingReason::ScopeUpgrade => "Approve the additional scopes of this device first.",
-        PairingReason::MetadataUpgrade => "Approve this device again.",
-    }
+/// What a person can do about a device that waits: what it is about, and the very command (07 P-22).
+pub(super) fn remediation(reason: PairingReason, request_id: &str) -> String {
+    let what = match reason {
+        PairingReason::NotPaired => "Approve this device first",
+        PairingReason::RoleUpgrade => "Approve the new role of this device first",
+        PairingReason::ScopeUpgrade => "Approve the additional scopes of this device first",
+        PairingReason::MetadataUpgrade => "Approve this device again",
+    };
+    format!("{what}: telson devices approve {request_id}")
 }
 
 /// Why a credential does not do.
@@ -153,10 +168,13 @@ pub(super) enum AuthFailure {
     PasswordMissing,
     PasswordMismatch,
     BootstrapTokenInvalid,
+    ServiceTokenInvalid,
     DeviceTokenMismatch,
     ScopeMismatch,
     /// No trusted proxy says who it is.
     NotVouched(VoucherFault),
+    /// The tailnet does not say who it is.
+    Tailnet(TailnetFault),
     /// Too many wrong ones; worth trying again after this.
     RateLimited(Duration),
 }
@@ -174,9 +192,11 @@ impl AuthFailure {
             Self::PasswordMissing => "password_missing",
             Self::PasswordMismatch => "password_mismatch",
             Self::BootstrapTokenInvalid => "bootstrap_token_invalid",
+            Self::ServiceTokenInvalid => "service_token_invalid",
             Self::DeviceTokenMismatch => "device_token_mismatch",
             Self::ScopeMismatch => "scope_mismatch",
             Self::NotVouched(fault) => fault.as_str(),
+            Self::Tailnet(fault) => fault.as_str(),
             Self::RateLimited(_) => "rate_limited",
         }
     }
@@ -184,13 +204,15 @@ impl AuthFailure {
     const fn code(self) -> &'static str {
         match self {
             Self::TokenMissing => "AUTH_TOKEN_MISSING",
-            Self::TokenMismatch => "AUTH_TOKEN_MISMATCH",
+            // To clients it is a token that will not do, which they know how to show.
+            Self::TokenMismatch | Self::ServiceTokenInvalid => "AUTH_TOKEN_MISMATCH",
             Self::PasswordMissing => "AUTH_PASSWORD_MISSING",
             Self::PasswordMismatch => "AUTH_PASSWORD_MISMATCH",
             Self::BootstrapTokenInvalid => "AUTH_BOOTSTRAP_TOKEN_INVALID",
             Self::DeviceTokenMismatch => "AUTH_DEVICE_TOKEN_MISMATCH",
             Self::ScopeMismatch => "AUTH_SCOPE_MISMATCH",
             Self::NotVouched(fault) => fault.code(),
+            Self::Tailnet(fault) => fault.code(),
             Self::RateLimited(_) => "AUTH_RATE_LIMITED",
         }
     }
@@ -198,12 +220,16 @@ impl AuthFailure {
     fn message(self, request: &ConnectRequest, local: bool) -> String {
         let (what, hint) = match self {
             Self::NotVouched(_) => return "unauthorized".to_owned(),
+            Self::Tailnet(fault) => (fault.what(), "use Tailscale Serve auth or gateway token/password"),
             Self::TokenMissing => ("gateway token missing", token_hint(request, local, true)),
             Self::TokenMismatch => ("gateway token mismatch", token_hint(request, local, false)),
             Self::PasswordMissing => ("gateway password missing", password_hint(request, local)),
             Self::PasswordMismatch => ("gateway password mismatch", password_hint(request, local)),
             Self::BootstrapTokenInvalid => {
                 ("setup code invalid, expired, revoked, or already used", "ask for a new setup code")
+            }
+            Self::ServiceTokenInvalid => {
+                ("service token invalid, expired or revoked", "make a new one: telson tokens create")
             }
             Self::DeviceTokenMismatch => ("device token mismatch", "rotate/reissue device token"),
             Self::ScopeMismatch => ("device token scope mismatch", "re-pair or approve scope upgrade"),
@@ -216,11 +242,12 @@ impl AuthFailure {
         match self {
             _ if can_retry => "retry_with_device_token",
             Self::TokenMissing | Self::PasswordMissing => "update_auth_configuration",
-            Self::TokenMismatch | Self::PasswordMismatch | Self::DeviceTokenMismatch => {
-                "update_auth_credentials"
-            }
+            Self::TokenMismatch
+            | Self::PasswordMismatch
+            | Self::DeviceTokenMismatch
+            | Self::ServiceTokenInvalid => "update_auth_credentials",
             Self::RateLimited(_) => "wait_then_retry",
-            Self::BootstrapTokenInvalid | Self::ScopeMismatch | Self::NotVouched(_) => {
+            Self::BootstrapTokenInvalid | Self::ScopeMismatch | Self::NotVouched(_) | Self::Tailnet(_) => {
                 "review_auth_configuration"
             }
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use telson_proto::Dialect;
 
+use super::enter::Turn;
 use super::failure::Refusal;
 use super::limiter::Limiter;
 use super::origin;
@@ -16,6 +17,7 @@ use super::request::ConnectRequest;
 use crate::gateway::{Gateway, Phase};
 use crate::ids::{ConnId, Ticket};
 use crate::messages::{Connect, Down};
+use crate::peer::Peer;
 use crate::settings::AuthSettings;
 use crate::time::Now;
 
@@ -25,6 +27,8 @@ pub(crate) struct Handshake {
     pub(crate) limiter: Limiter,
     /// Connects that wait for their device's row to be stored.
     pub(super) storing: BTreeSet<ConnId>,
+    /// The pages that are in, by their connection: whether they may stay is asked again when the rules change.
+    pub(super) pages: BTreeMap<ConnId, Peer>,
     /// Refusals that are held back, by the moment of their release.
     held: BTreeMap<(Duration, ConnId), Down>,
     /// Those whose moment has come.
@@ -41,6 +45,7 @@ impl Handshake {
         Self {
             limiter: Limiter::new(settings),
             storing: BTreeSet::new(),
+            pages: BTreeMap::new(),
             held: BTreeMap::new(),
             due: Vec::new(),
             refreshed_at: None,
@@ -50,6 +55,7 @@ impl Handshake {
     /// A connection is gone: nothing of it is answered any more.
     pub(crate) fn gone(&mut self, conn: ConnId) {
         self.storing.remove(&conn);
+        self.pages.remove(&conn);
         self.held.retain(|(_, held), _| *held != conn);
     }
 
@@ -85,21 +91,25 @@ impl Gateway {
             Ok(request) => request,
             Err(refusal) => return self.refuse(&connect, None, refusal),
         };
-        // A name that the tailnet's proxy gives is checked here, before anything is believed: `tailscale` keeps the
-        // connect, asks its program who has the address, and calls `believe` (spec 01 §3.7).
-        match self.check_origin(&connect, &request) {
-            Ok(()) => self.believe(connect, &request),
-            Err(refusal) => self.refuse(&connect, Some(&request), refusal),
+        if let Err(refusal) = self.check_origin(&connect, &request) {
+            return self.refuse(&connect, Some(&request), refusal);
+        }
+        // A name that the tailnet's proxy gives is checked before anything is believed; the connect begins anew
+        // when the answer is there (spec 01 §3.7).
+        match self.must_ask_tailnet(&connect, &request) {
+            Some(address) => self.wait_for_owner(address, connect),
+            None => self.believe(connect, &request),
         }
     }
 
     /// Lets a connect in whose page belongs here, if it proves itself.
-    pub(super) fn believe(&mut self, connect: Connect, request: &ConnectRequest) {
-        let verified = self.verify(&connect, request);
+    fn believe(&mut self, connect: Connect, request: &ConnectRequest) {
+        let verified = self.verify(&connect, request).map_err(Turn::from);
         let entry = verified.and_then(|verified| self.pair(&connect, request, &verified));
         match entry {
             Ok(entry) => self.enter(connect, entry),
-            Err(refusal) => self.refuse(&connect, Some(request), refusal),
+            Err(Turn::Away(refusal)) => self.refuse(&connect, Some(request), *refusal),
+            Err(Turn::Wait(asking)) => self.turn_to_wait(connect, *asking),
         }
     }
 
@@ -126,6 +136,7 @@ impl Gateway {
             conn = %connect.ticket.conn, peer = %connect.peer.addr, client, reason = refusal.why,
             "connect refused"
         );
+        self.audit_stranger(connect.peer.addr, "connect", refusal.why);
         let delay = refusal.delay;
         let down = spoken(connect.ticket.clone(), refusal);
         if delay.is_zero() {

@@ -4,9 +4,10 @@
 //! auth mode are for admins [S-17].
 
 use telson_proto::connect::{
-    AttachmentPolicy, Features, HelloAuth, HelloOk, Policy, ServerInfo, SessionDefaults, Snapshot, Suspension,
+    AttachmentPolicy, Features, HelloAuth, HelloOk, Policy, RoleToken, ServerInfo, SessionDefaults, Snapshot,
+    Suspension,
 };
-use telson_proto::{Dialect, EventName, Json, Protocol, Role, Scope};
+use telson_proto::{Dialect, EventName, Json, Protocol, Role, Scope, Scopes};
 
 use super::principal::Principal;
 use crate::gateway::{Gateway, METHODS};
@@ -19,13 +20,19 @@ pub(super) struct IssuedToken {
     pub(super) issued_at_ms: u64,
 }
 
+/// Scopes that were asked for and not given.
+pub(super) struct Withheld {
+    pub(super) scopes: Scopes,
+    /// What a person can do about it.
+    pub(super) reason: &'static str,
+}
+
 impl Gateway {
     /// The hello of a connection.
     pub(super) fn hello(
         &mut self,
-        dialect: Dialect,
         principal: &Principal,
-        token: Option<&IssuedToken>,
+        auth: Option<HelloAuth>,
         limits: ConnLimits,
     ) -> Json {
         let protocol = principal.protocol;
@@ -46,7 +53,7 @@ impl Gateway {
                 capabilities: v4.then(Vec::new),
             },
             snapshot: self.snapshot(principal),
-            auth: granted(dialect, principal, token),
+            auth,
             policy: policy(protocol, limits),
         })
     }
@@ -84,7 +91,15 @@ impl Gateway {
 
 /// What was granted. Protocol 3 says it only to a device, which takes its token from it; its closed schema
 /// has no method there.
-fn granted(dialect: Dialect, principal: &Principal, token: Option<&IssuedToken>) -> Option<HelloAuth> {
+pub(super) fn granted(
+    dialect: Dialect,
+    principal: &Principal,
+    token: Option<&IssuedToken>,
+    others: Vec<RoleToken>,
+    withheld: Option<Withheld>,
+) -> Option<HelloAuth> {
+    let (withheld_scopes, withheld_reason) =
+        withheld.map_or((None, None), |withheld| (Some(withheld.scopes), Some(withheld.reason)));
     let old = dialect == Dialect::Native && principal.protocol == Protocol::V3;
     if old && token.is_none() {
         return None;
@@ -95,6 +110,9 @@ fn granted(dialect: Dialect, principal: &Principal, token: Option<&IssuedToken>)
         scopes: principal.scopes.clone(),
         device_token: token.map(|token| token.value.clone()),
         issued_at_ms: token.map(|token| token.issued_at_ms),
+        device_tokens: others,
+        withheld_scopes,
+        withheld_reason,
     })
 }
 

@@ -89,7 +89,7 @@ pub struct Principal {
     pub user: Option<String>,
     /// The protocol, which fixes the scope implications.
     pub protocol: Protocol,
-    /// The socket's address.
+    /// The client's address: the socket's, or the one for which a trusted proxy vouches.
     pub addr: IpAddr,
     /// Whether it is a direct connection from this host. It grants nothing.
     pub local: bool,
@@ -98,7 +98,7 @@ pub struct Principal {
 }
 
 impl Principal {
-    /// Who it is in the book of deeds, and in nothing else.
+    /// Who it is in the book of deeds, and for telling whose answer may be continued; in nothing else.
     pub fn actor(&self) -> String {
         match (&self.device, &self.user, &self.credential) {
             (Some(device), ..) => format!("device:{device}"),

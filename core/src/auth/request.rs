@@ -53,6 +53,23 @@ impl Wanted {
         }
     }
 
+    /// The scopes that a service token gives. A program that names none gets those of its token, which were
+    /// chosen for it.
+    pub(super) fn by_service(&self, held: &Scopes, protocol: Protocol) -> Scopes {
+        match self {
+            Self::These(scopes) if scopes.is_empty() => held.clone(),
+            other => other.by_token(held, protocol),
+        }
+    }
+
+    /// The scopes that the client itself has named.
+    pub(super) fn named(&self) -> Scopes {
+        match self {
+            Self::These(scopes) => scopes.clone(),
+            Self::AtMost(_) | Self::Bound => Scopes::none(),
+        }
+    }
+
     /// The scopes that the gateway's own secret gives: whoever holds it may ask for anything.
     pub(super) fn by_secret(&self) -> Scopes {
         match self {

@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use telson_proto::Scopes;
 use telson_proto::connect::DeviceProof;
+use telson_proto::{Role, Scopes};
 
 use super::deviceless::{self, Allowance};
 use super::epochs::Epochs;
@@ -17,9 +17,11 @@ use super::proof::{self, Challenge, ProvenDevice};
 use super::request::ConnectRequest;
 use super::shared::{self, Reading};
 use super::vouched::Vouched;
-use crate::devices::Held;
+use crate::devices::{Held, Shown};
 use crate::gateway::Gateway;
 use crate::messages::Connect;
+use crate::settings::AuthMode;
+use crate::tokens;
 
 /// A connection that has proved itself.
 #[derive(Debug)]
@@ -29,6 +31,10 @@ pub(super) struct Verified {
     pub(super) device: Option<ProvenDevice>,
     /// The good device token that was shown.
     pub(super) token: Option<ShownToken>,
+    /// The good setup code that was shown.
+    pub(super) setup: Option<Shown>,
+    /// The good service token that was shown.
+    pub(super) service: Option<tokens::Held>,
     /// Without a device: what it gets of what it asks for.
     pub(super) allowance: Allowance,
     /// The user for whom somebody vouches, and what it may do at most.
@@ -48,14 +54,28 @@ impl std::fmt::Debug for ShownToken {
 }
 
 impl Verified {
-    /// Whether the connection showed the gateway's own secret, or the gateway asks for none. Only then may an
-    /// approval on this host give a device more than it had (spec 01 §5.2, 08 S-07).
+    fn new(method: AuthMethod, device: Option<ProvenDevice>, token: Option<ShownToken>) -> Self {
+        Self {
+            method,
+            device,
+            token,
+            setup: None,
+            service: None,
+            allowance: Allowance::Scopes,
+            vouched: None,
+        }
+    }
+
+    /// Whether the connection showed the gateway's own secret, or the gateway asks for none.
     pub(super) fn has_secret(&self) -> bool {
-        !matches!(self.method, AuthMethod::DeviceToken | AuthMethod::TrustedProxy)
+        matches!(self.method, AuthMethod::None | AuthMethod::Token | AuthMethod::Password)
     }
 
     /// What admits the connection.
     pub(super) fn credential(&self, epochs: Epochs) -> Credential {
+        if let Some(service) = &self.service {
+            return Credential::Service { id: service.id.clone() };
+        }
         match (self.method, &self.token) {
             (AuthMethod::None, _) => Credential::Nothing,
             (AuthMethod::TrustedProxy | AuthMethod::Tailscale, _) => {
@@ -70,6 +90,12 @@ impl Verified {
 
     /// The scopes that the credential gives of those asked for.
     pub(super) fn scopes(&self, request: &ConnectRequest) -> Scopes {
+        if let Some(service) = &self.service {
+            return request.wanted.by_service(&service.scopes, request.protocol);
+        }
+        if let Some(setup) = &self.setup {
+            return request.wanted.by_token(&setup.profile.grant().scopes, request.protocol);
+        }
         if let Some(vouched) = &self.vouched {
             return request.wanted.by_token(&vouched.ceiling, request.protocol);
         }
@@ -91,6 +117,9 @@ impl Gateway {
         connect: &Connect,
         request: &ConnectRequest,
     ) -> Result<Verified, Refusal> {
+        if let Some(verified) = self.look_at_service_token(connect, request)? {
+            return Ok(verified);
+        }
         let settings = &self.settings.auth;
         let proof = request.device.as_ref().filter(|_| !deviceless::ignores_device(settings, request));
         let local = connect.peer.is_direct_local();
@@ -152,6 +181,10 @@ impl Gateway {
                 Err(_) => {}
             }
         }
+        if let Some(word) = self.tailnet_user(connect, request) {
+            return word.map(|_| AuthMethod::Tailscale).map_err(AuthFailure::from);
+        }
+        let mode = &self.settings.auth.mode;
         if shown.is_some() {
             let source = Source::of(&connect.peer);
             self.handshake
@@ -178,8 +211,8 @@ impl Gateway {
         };
         let allowance = allowance.map_err(refused)?;
         let method = shared.map_err(|failure| refused(deviceless::Lack::Credential(failure)))?;
-        let vouched = self.vouched_for(connect, method);
-        Ok(Verified { method, device: None, token: None, allowance, vouched })
+        let vouched = self.vouched_for(connect, request, method);
+        Ok(Verified { allowance, vouched, ..Verified::new(method, None, None) })
     }
 
     fn with_device(
@@ -189,12 +222,16 @@ impl Gateway {
         device: ProvenDevice,
         shared: Result<AuthMethod, AuthFailure>,
     ) -> Result<Verified, Refusal> {
+        if let Some(setup) = self.look_at_setup_code(connect, request, &device)? {
+            let verified = Verified::new(AuthMethod::BootstrapToken, Some(device), None);
+            return Ok(Verified { setup: Some(setup), ..verified });
+        }
         let failure = match shared {
             Ok(method) => {
                 self.count_secret(connect, shared);
                 let token = self.token_beside_secret(request, &device);
-                let (device, vouched) = (Some(device), self.vouched_for(connect, method));
-                return Ok(Verified { method, device, token, allowance: Allowance::Scopes, vouched });
+                let vouched = self.vouched_for(connect, request, method);
+                return Ok(Verified { vouched, ..Verified::new(method, Some(device), token) });
             }
             Err(failure) => failure,
         };
@@ -203,8 +240,7 @@ impl Gateway {
                 if self.is_guess(request, &token.value) {
                     self.count_secret(connect, shared);
                 }
-                let (method, device, token) = (AuthMethod::DeviceToken, Some(device), Some(token));
-                Ok(Verified { method, device, token, allowance: Allowance::Scopes, vouched: None })
+                Ok(Verified::new(AuthMethod::DeviceToken, Some(device), Some(token)))
             }
             Err(fallback) => {
                 let delay = match fallback.is_own_token {
@@ -232,9 +268,18 @@ impl Gateway {
         }
     }
 
-    /// The user of a connection that a proxy's word let in.
-    fn vouched_for(&self, connect: &Connect, method: AuthMethod) -> Option<Vouched> {
-        (method == AuthMethod::TrustedProxy).then(|| self.vouch(&connect.peer).ok()).flatten()
+    /// The user of a connection that somebody's word let in.
+    fn vouched_for(
+        &mut self,
+        connect: &Connect,
+        request: &ConnectRequest,
+        method: AuthMethod,
+    ) -> Option<Vouched> {
+        match method {
+            AuthMethod::TrustedProxy => self.vouch(&connect.peer).ok(),
+            AuthMethod::Tailscale => self.tailnet_user(connect, request)?.ok(),
+            _ => None,
+        }
     }
 
     /// The device's own token, shown beside the secret. It proves nothing more, but the client has it already
@@ -255,7 +300,7 @@ impl Gateway {
         let credentials = &request.credentials;
         let explicit = credentials.device_token().is_some();
         let Some(value) = credentials.device_token().or(credentials.token()) else {
-            return Err(self.no_device_token(connect, request));
+            return Err(Fallback { told: None, delay: Duration::ZERO, is_own_token: false });
         };
         let source = match Source::of(&connect.peer) {
             source if source != Source::Loopback && self.devices.is_paired(&device.id) => {
@@ -293,20 +338,100 @@ impl Gateway {
         shown.is_some_and(|shown| shown != device_token)
     }
 
-    /// No device token was shown. A setup code that was is not good: none has been handed out.
-    fn no_device_token(&mut self, connect: &Connect, request: &ConnectRequest) -> Fallback {
-        if request.credentials.bootstrap_token().is_none() {
-            return Fallback { told: None, delay: Duration::ZERO, is_own_token: false };
-        }
+    /// Looks at the setup code that a device shows, if it shows one. It is tried first: it decides what becomes of
+    /// the device, also beside the gateway's own secret (spec 01 §3.5).
+    ///
+    /// # Errors
+    ///
+    /// The refusal when the code is not good for what is asked; it has been counted, and nothing else happens
+    /// (spec 08 S-45).
+    fn look_at_setup_code(
+        &mut self,
+        connect: &Connect,
+        request: &ConnectRequest,
+        device: &ProvenDevice,
+    ) -> Result<Option<Shown>, Refusal> {
+        let Some(value) = request.credentials.bootstrap_token() else { return Ok(None) };
+        let local = connect.peer.is_direct_local();
         let source = Source::of(&connect.peer);
-        let limiter = &mut self.handshake.limiter;
-        match limiter.check(self.now.mono, Class::BootstrapToken, &source) {
-            Err(after) => Fallback::told(AuthFailure::RateLimited(after)),
-            Ok(()) => {
-                let delay = limiter.fail(self.now.mono, Class::BootstrapToken, &source);
-                Fallback { delay, ..Fallback::told(AuthFailure::BootstrapTokenInvalid) }
-            }
+        let now = self.now.mono;
+        if let Err(after) = self.handshake.limiter.check(now, Class::BootstrapToken, &source) {
+            return Err(AuthFailure::RateLimited(after).refusal(request, local));
         }
+        let wanted = request.wanted.named();
+        let setup = self.devices.setups.check(self.now, value, &device.id, request.role, &wanted);
+        if let Some(setup) = setup {
+            self.handshake.limiter.succeed(Class::BootstrapToken, &source);
+            return Ok(Some(setup));
+        }
+        let delay = self.handshake.limiter.fail(now, Class::BootstrapToken, &source);
+        Err(Refusal { delay, ..AuthFailure::BootstrapTokenInvalid.refusal(request, local) })
+    }
+
+    /// Looks at the service token that was shown, if one was. Such a connection is no device, whatever it
+    /// proves, and has the scopes of its token (07 P-23).
+    ///
+    /// # Errors
+    ///
+    /// The refusal when it is not good, or when it is shown by a node.
+    fn look_at_service_token(
+        &mut self,
+        connect: &Connect,
+        request: &ConnectRequest,
+    ) -> Result<Option<Verified>, Refusal> {
+        let Some(value) = request.credentials.token().map(str::trim).filter(|v| self.is_service_token(v))
+        else {
+            return Ok(None);
+        };
+        let local = connect.peer.is_direct_local();
+        let source = Source::of(&connect.peer);
+        let held = self.check_service_token(&source, value).map_err(|fault| match fault {
+            tokens::Fault::Locked(after) => AuthFailure::RateLimited(after).refusal(request, local),
+            tokens::Fault::Wrong(delay) => {
+                Refusal { delay, ..AuthFailure::ServiceTokenInvalid.refusal(request, local) }
+            }
+        })?;
+        if request.role != Role::Operator {
+            return Err(Refusal::device_required());
+        }
+        if let Some(proof) = &request.device {
+            self.prove(connect, request, proof)?;
+        }
+        let verified = Verified::new(AuthMethod::ServiceToken, None, None);
+        Ok(Some(Verified { service: Some(held), ..verified }))
+    }
+
+    /// Whether a text means to be a service token, and not the gateway's own secret.
+    pub(super) fn is_service_token(&self, value: &str) -> bool {
+        let own = match &self.settings.auth.mode {
+            AuthMode::None => false,
+            AuthMode::Token(secret) | AuthMode::Password(secret) => secret.matches(value),
+            AuthMode::TrustedProxy { password } => {
+                password.as_ref().is_some_and(|password| password.matches(value))
+            }
+        };
+        value.starts_with(tokens::PREFIX) && !own
+    }
+
+    /// Checks a service token; a wrong one is counted.
+    ///
+    /// # Errors
+    ///
+    /// [`tokens::Fault`].
+    pub(super) fn check_service_token(
+        &mut self,
+        source: &Source,
+        value: &str,
+    ) -> Result<tokens::Held, tokens::Fault> {
+        let now = self.now.mono;
+        let limiter = &mut self.handshake.limiter;
+        limiter.check(now, Class::ServiceToken, source).map_err(tokens::Fault::Locked)?;
+        let Some(held) = self.tokens.check(self.now, value) else {
+            return Err(tokens::Fault::Wrong(limiter.fail(now, Class::ServiceToken, source)));
+        };
+        limiter.succeed(Class::ServiceToken, source);
+        self.service_token_used(&held.id);
+        Ok(held)
     }
 }
 

@@ -78,11 +78,11 @@ impl Sources<'_> {
         let mode = flag.or_else(|| self.text("gateway.bind")).unwrap_or("loopback");
         match mode {
             "loopback" => loopback(),
-            "auto" if self.surroundings.container => vec![Ipv4Addr::UNSPECIFIED.into()],
+            "auto" if self.surroundings.container => self.everywhere(),
             "auto" => loopback(),
-            "lan" => vec![Ipv4Addr::UNSPECIFIED.into()],
+            "lan" => self.everywhere(),
             "tailnet" => match self.surroundings.tailnet {
-                Some(address) => vec![address.into(), Ipv4Addr::LOCALHOST.into()],
+                Some(address) => beside_loopback(address),
                 None => {
                     let message = "this host has no tailnet address; listening on this machine only";
                     check.warnings.push(Warning::new("gateway.bind", message));
@@ -99,11 +99,18 @@ impl Sources<'_> {
         }
     }
 
+    /// Every interface, with IPv6 when the operator wants it.
+    fn everywhere(&self) -> Vec<IpAddr> {
+        let ipv6 = self.root.at("gateway.bindIpv6").and_then(Node::flag) == Some(true);
+        let further = ipv6.then_some(Ipv6Addr::UNSPECIFIED.into());
+        std::iter::once(Ipv4Addr::UNSPECIFIED.into()).chain(further).collect()
+    }
+
     fn custom(&self, check: &mut Check<'_>) -> Vec<IpAddr> {
         match self.text("gateway.customBindHost").and_then(|text| text.parse::<Ipv4Addr>().ok()) {
             Some(Ipv4Addr::LOCALHOST) => loopback(),
-            Some(Ipv4Addr::UNSPECIFIED) => vec![Ipv4Addr::UNSPECIFIED.into()],
-            Some(address) => vec![address.into(), Ipv4Addr::LOCALHOST.into()],
+            Some(Ipv4Addr::UNSPECIFIED) => self.everywhere(),
+            Some(address) => beside_loopback(address),
             None => {
                 let message = "bind mode custom needs the address to bind";
                 let issue = Issue::new(Failure::ConfigInvalid, "gateway.customBindHost", message);
@@ -232,7 +239,7 @@ impl Sources<'_> {
     /// Refuses secrets that are none, and short ones where other machines can try them.
     pub(super) fn strong(&self, given: &Given, exposed: bool, check: &mut Check<'_>) {
         let text = given.secret.expose();
-        let short = text.chars().count() < SHORTEST;
+        let short = weak(&given.secret);
         let problem = match placeholder(text) {
             Some(problem) => problem.to_owned(),
             None if short && exposed => format!("is shorter than {SHORTEST} characters"),
@@ -279,7 +286,8 @@ impl Sources<'_> {
 
     /// Users mistake `gateway.remote.token` for the server's own.
     fn confused_keys(&self, check: &mut Check<'_>) {
-        if self.root.at("gateway.remote.token").is_some() {
+        let remote = self.text("gateway.mode") == Some("remote");
+        if !remote && self.root.at("gateway.remote.token").is_some() {
             let message =
                 "is what a client presents elsewhere; this gateway's own token is gateway.auth.token";
             check.warnings.push(Warning::new("gateway.remote.token", message));
@@ -287,10 +295,20 @@ impl Sources<'_> {
     }
 }
 
+/// Whether a secret is too short for a gateway that other machines can reach.
+pub(super) fn weak(secret: &Secret) -> bool {
+    secret.expose().chars().count() < SHORTEST
+}
+
 const DEFAULT_PORT: u16 = 18_789;
 
 fn loopback() -> Vec<IpAddr> {
     vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
+}
+
+/// An address with the alias by which this machine's own clients come in: both must work.
+fn beside_loopback(address: Ipv4Addr) -> Vec<IpAddr> {
+    std::iter::once(address.into()).chain(loopback()).collect()
 }
 
 fn exposed_without_auth(address: &SocketAddr) -> Issue {

@@ -11,6 +11,7 @@ use super::policies::queues;
 use super::proxies;
 use super::tree::Node;
 use crate::ids::AgentId;
+use crate::ingress::network;
 use crate::limits::length;
 use crate::nodes::NodeSettings;
 use crate::providers::known;
@@ -56,6 +57,9 @@ pub(super) fn auth(root: &Node, mode: AuthMode) -> AuthSettings {
         disable_device_auth: ui("dangerouslyDisableDeviceAuth").unwrap_or(plain.disable_device_auth),
         auto_approve_local: flag(root, "gateway.nodes.pairing.autoApproveLocal")
             .unwrap_or(plain.auto_approve_local),
+        auto_approve_networks: texts(root, "gateway.nodes.pairing.autoApproveCidrs")
+            .filter_map(network)
+            .collect(),
         ..plain
     }
 }

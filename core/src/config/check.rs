@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::access;
 use super::failure::Failure;
+use super::fingerprint::fingerprint;
 use super::foreign::FOREIGN;
 use super::issue::{Issue, Place, Warning};
 use super::keys::{KEYS, Key, Kind, Step, steps};
@@ -119,19 +120,6 @@ impl<'a> Check<'a> {
                 let issue = Issue::new(Failure::ConfigInvalid, "", message).expecting("an object: { … }");
                 self.refuse(root.range.start, issue);
             }
-        }
-    }
-
-    /// A file that asks for TLS is refused as long as there is none: whoever wrote it would believe in it.
-    pub(super) fn tls(&mut self, root: &Node) {
-        let asked = root.at("gateway.tls.enabled").filter(|node| node.flag() != Some(false));
-        if let Some(node) = asked {
-            let message = "TLS is not supported by this gateway, and serving without it would expose what it should protect";
-            let issue = Issue::new(Failure::ConfigInvalid, "gateway.tls.enabled", message);
-            self.refuse(
-                node.range.start,
-                issue.expecting("false, with a TLS proxy or an SSH tunnel in front"),
-            );
         }
     }
 
@@ -273,6 +261,11 @@ fn text_fits(text: &str, kind: Kind) -> Result<(), String> {
             Some(problem) => no(problem),
             None => Ok(()),
         },
+        Kind::Socket => match socket_problem(text) {
+            Some(problem) => no(problem),
+            None => Ok(()),
+        },
+        Kind::Fingerprint if fingerprint(text).is_none() => no("is no SHA-256 fingerprint"),
         Kind::Ipv4 if text.parse::<Ipv4Addr>().is_err() => no("is not an IPv4 address"),
         Kind::Path if !text.starts_with('/') && !text.starts_with("~/") => no("is a relative path"),
         Kind::Model if ModelRef::parse(text).is_none() => {
@@ -305,6 +298,21 @@ fn url_problem(text: &str) -> Option<&'static str> {
     }
 }
 
+/// Why a text is no URL of a gateway. Credentials in it would end up in logs.
+fn socket_problem(url: &str) -> Option<&'static str> {
+    let Some(rest) = url.strip_prefix("wss://").or_else(|| url.strip_prefix("ws://")) else {
+        return Some("is not a ws:// or wss:// URL");
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.is_empty() || authority.starts_with(':') {
+        Some("names no host")
+    } else if authority.contains('@') {
+        Some("contains a user name or password")
+    } else {
+        None
+    }
+}
+
 /// Whether a text is a host name without port, or a pattern for some.
 fn is_host(text: &str) -> bool {
     let name = text.strip_prefix("*.").unwrap_or(text);
@@ -320,4 +328,19 @@ fn is_origin(text: &str) -> bool {
     text.split_once("://").is_some_and(|(scheme, rest)| {
         !scheme.is_empty() && !rest.is_empty() && !rest.contains(['/', '?', '#', '@', ' '])
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_of_a_gateway_has_a_scheme_a_host_and_no_secret() {
+        for url in ["wss://box:18789", "ws://127.0.0.1", "wss://gateway.example/base"] {
+            assert_eq!(socket_problem(url), None, "{url}");
+        }
+        for url in ["https://box", "box:18789", "wss://", "wss://:7", "wss://me:secret@box", "ws:/box"] {
+            assert!(socket_problem(url).is_some(), "{url}");
+        }
+    }
 }

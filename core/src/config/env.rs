@@ -33,6 +33,11 @@ pub const VARIABLES: &[Variable] = &[
         meaning: "The configuration file; `telson.json` in the state directory when unset.",
     },
     Variable {
+        name: "TAILSCALE_BIN",
+        shared: false,
+        meaning: "The absolute path of the program `tailscale`, where it is in none of the usual places. It must belong to this user or to root, and nobody else may be able to change it.",
+    },
+    Variable {
         name: "GATEWAY_PORT",
         shared: true,
         meaning: "The port. Beats `gateway.port`, loses to `--port`.",
@@ -46,6 +51,26 @@ pub const VARIABLES: &[Variable] = &[
         name: "GATEWAY_PASSWORD",
         shared: true,
         meaning: "The shared password. Loses to `gateway.auth.password` and `--password`.",
+    },
+    Variable {
+        name: "DISABLE_BONJOUR",
+        shared: true,
+        meaning: "`1` keeps the gateway from announcing itself, whatever else is said.",
+    },
+    Variable {
+        name: "MDNS_HOSTNAME",
+        shared: true,
+        meaning: "The host name to announce; `openclaw` when unset. Its first label counts.",
+    },
+    Variable {
+        name: "SSH_PORT",
+        shared: true,
+        meaning: "The SSH port to announce with `discovery.mdns.mode: \"full\"`; 22 when unset.",
+    },
+    Variable {
+        name: "ALLOW_INSECURE_PRIVATE_WS",
+        shared: true,
+        meaning: "`1` lets commands send secrets over plain `ws://` to addresses of private networks.",
     },
     Variable {
         name: "LOG_LEVEL",

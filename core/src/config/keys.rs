@@ -1,6 +1,8 @@
 //! Every configuration key in one place: its kind, its default and what it means (spec 05 §3). Validation, the
 //! defaults that `config.get` shows and the configuration page of the documentation are made from this table.
 
+pub use super::kind::Kind;
+use super::reach::Mdns;
 use crate::settings::{QueueDrop, QueueMode};
 
 /// A configuration key.
@@ -15,86 +17,6 @@ pub struct Key {
     pub default: Option<&'static str>,
     /// What it does.
     pub meaning: &'static str,
-}
-
-/// What a value must be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// `true` or `false`.
-    Flag,
-    /// A whole number within bounds, both included.
-    Count(u64, u64),
-    /// One of these words.
-    Choice(&'static [&'static str]),
-    /// A text that is not blank.
-    Text,
-    /// A text that must not be shown.
-    Secret,
-    /// An `http://` or `https://` URL without user name, password, query and fragment.
-    Url,
-    /// An IPv4 address in dotted form.
-    Ipv4,
-    /// An absolute path, or one that begins with `~/`.
-    Path,
-    /// A model as `provider/model`.
-    Model,
-    /// A list of models.
-    Models,
-    /// A number that is not negative.
-    Amount,
-    /// A web origin such as `https://host:port`.
-    Origin,
-    /// A list of one of these words.
-    Choices(&'static [&'static str]),
-    /// A list of texts.
-    Texts,
-    /// A list of web origins.
-    Origins,
-    /// A list of addresses and networks.
-    Networks,
-    /// A list of host names.
-    Hosts,
-    /// The name of an HTTP header.
-    Header,
-    /// A list of names of HTTP headers.
-    Headers,
-    /// A text, or `false` for none.
-    TextOrOff,
-    /// An IP address, or a network such as `10.0.0.0/8`.
-    Network,
-    /// A host name without a port, or `*.` and a suffix.
-    Host,
-}
-
-impl Kind {
-    /// What the value must be, in words.
-    pub fn describe(self) -> String {
-        match self {
-            Self::Flag => "true or false".to_owned(),
-            Self::Count(low, u64::MAX) => format!("a whole number of at least {low}"),
-            Self::Count(low, high) => format!("a whole number from {low} to {high}"),
-            Self::Choice(words) => format!("one of {}", words.join(", ")),
-            Self::Text => "a text".to_owned(),
-            Self::Secret => "a secret text".to_owned(),
-            Self::Url => "an http:// or https:// URL without user name, query or fragment".to_owned(),
-            Self::Ipv4 => "an IPv4 address".to_owned(),
-            Self::Path => "an absolute path, or one that begins with ~/".to_owned(),
-            Self::Model => "a model as provider/model".to_owned(),
-            Self::Models => "a list of models as provider/model".to_owned(),
-            Self::Amount => "a number of at least 0".to_owned(),
-            Self::Origin => "an origin such as https://host:port".to_owned(),
-            Self::Choices(words) => format!("a list of words out of {}", words.join(", ")),
-            Self::Texts => "a list of texts".to_owned(),
-            Self::Origins => "a list of origins such as https://host:port".to_owned(),
-            Self::Networks => "a list of addresses and networks such as 10.0.0.2 or 10.0.0.0/8".to_owned(),
-            Self::Network => "an address or a network such as 10.0.0.2 or 10.0.0.0/8".to_owned(),
-            Self::Hosts => "a list of host names without port, `*.` and a suffix, or `*`".to_owned(),
-            Self::Host => "a host name without port, `*.` and a suffix, or `*`".to_owned(),
-            Self::Header => "the name of an HTTP header".to_owned(),
-            Self::Headers => "a list of names of HTTP headers".to_owned(),
-            Self::TextOrOff => "a text, or false".to_owned(),
-        }
-    }
 }
 
 /// One step of a key's path.
@@ -132,6 +54,8 @@ pub(super) const STYLES: &[&str] = &["pretty", "compact", "json"];
 pub(super) const BINDS: &[&str] = &["auto", "lan", "loopback", "custom", "tailnet"];
 /// What the gateway may ask for.
 pub(super) const AUTH_MODES: &[&str] = &["none", "token", "password", "trusted-proxy"];
+/// How Tailscale stands in front of the gateway.
+pub(super) const EXPOSURES: &[&str] = &["off", "serve", "funnel"];
 const SCOPES: &[&str] = &[
     "operator.admin",
     "operator.read",
@@ -171,19 +95,43 @@ macro_rules! keys {
 
 keys! {
     "gateway.mode" Kind::Choice(&["local", "remote"]), None,
-        "`remote` says that the gateway runs on another machine: `gateway run` then refuses to start here.";
+        "`remote` says that the gateway runs on another machine: commands speak to `gateway.remote.url`, and `gateway run` refuses to start here.";
     "gateway.port" Kind::Count(1, 65_535), Some("18789"),
         "The port for WebSocket and HTTP. `OPENCLAW_GATEWAY_PORT` beats it, `--port` beats both.";
     "gateway.bind" Kind::Choice(BINDS), Some("\"loopback\""),
         "Who can reach the port: `loopback` this machine; `lan` everyone (0.0.0.0); `tailnet` this machine and the tailnet address; `custom` this machine and `gateway.customBindHost`; `auto` this machine, or everyone inside a container.";
     "gateway.customBindHost" Kind::Ipv4, None,
         "The address of bind mode `custom`.";
+    "gateway.bindIpv6" Kind::Flag, Some("false"),
+        "Listen on every IPv6 address too where the gateway listens on every IPv4 address.";
+    "gateway.tls.enabled" Kind::Flag, Some("false"),
+        "Speak TLS on the port: `wss://` and `https://` only.";
+    "gateway.tls.autoGenerate" Kind::Flag, Some("true"),
+        "Make certificate and key when both files are missing, and renew a certificate that was made here before it ends, with the same key.";
+    "gateway.tls.certPath" Kind::Path, None,
+        "The certificate and its chain in PEM form; `gateway/tls/gateway-cert.pem` in the state directory when unset.";
+    "gateway.tls.keyPath" Kind::Path, None,
+        "Its private key; `gateway/tls/gateway-key.pem` in the state directory when unset.";
+    "gateway.tls.caPath" Kind::Path, None,
+        "Further certificates that are sent behind the gateway's own. Clients are never asked for certificates.";
+    "gateway.remote.url" Kind::Socket, None,
+        "The gateway that commands speak to when `gateway.mode` is `remote`: `wss://host:port`.";
+    "gateway.remote.token" Kind::Secret, None,
+        "The token to present there. It is sent nowhere else.";
+    "gateway.remote.password" Kind::Secret, None,
+        "The password to present there. It is sent nowhere else.";
+    "gateway.remote.tlsFingerprint" Kind::Fingerprint, None,
+        "The SHA-256 fingerprint of its certificate, or of the certificate's public key. Unset: the certificate must be publicly trusted, or pinned by `tls pin`.";
+    "discovery.mdns.mode" Kind::Choice(Mdns::WORDS), None,
+        "What the gateway announces in the local network when others can reach it: `minimal` what a client needs, `full` the SSH port and the program's path too, `off` nothing. Unset: `off` on Linux and in containers, else `minimal`.";
     "gateway.auth.mode" Kind::Choice(AUTH_MODES), None,
         "What clients must present. Unset: the mode of the one secret that is configured, else `token` with a token made at the first start. `none` is permitted on a loopback bind only; `trusted-proxy` takes the users that a proxy of `gateway.trustedProxies` names.";
     "gateway.auth.token" Kind::Secret, None,
         "The shared token. Beats `OPENCLAW_GATEWAY_TOKEN`; `--token` beats both.";
     "gateway.auth.password" Kind::Secret, None,
         "The shared password. Beats `OPENCLAW_GATEWAY_PASSWORD`; `--password` beats both.";
+    "gateway.auth.allowTailscale" Kind::Flag, None,
+        "Let the tailnet vouch for its users, on connections that come through `tailscale serve`. Unset: yes when `gateway.tailscale.mode` is `serve` and the gateway asks for a token.";
     "gateway.auth.rateLimit.maxAttempts" Kind::Count(1, 1_000), Some("10"),
         "Wrong credentials of one address within the window before it is locked out.";
     "gateway.auth.rateLimit.windowMs" Kind::Count(1_000, DAY_MS), Some("60000"),
@@ -192,6 +140,10 @@ keys! {
         "How long a lock-out lasts.";
     "gateway.auth.rateLimit.exemptLoopback" Kind::Flag, Some("true"),
         "Slow loopback addresses down instead of locking them out.";
+    "gateway.tailscale.mode" Kind::Choice(EXPOSURES), Some("\"off\""),
+        "`serve` makes the gateway reachable under this machine's name in the tailnet, `funnel` from the internet; both need a loopback bind, `funnel` a password. `--tailscale` beats it.";
+    "gateway.tailscale.resetOnExit" Kind::Flag, None,
+        "Accepted and without effect: the tailnet's route always ends with the gateway, and other routes of the machine are never touched.";
     "gateway.auth.trustedProxy.userHeader" Kind::Header, None,
         "Mode `trusted-proxy`: the header in which the proxy names the user.";
     "gateway.auth.trustedProxy.requiredHeaders" Kind::Headers, Some("[]"),
@@ -205,7 +157,7 @@ keys! {
     "gateway.auth.trustedProxy.secretHeader.value" Kind::Secret, None,
         "Mode `trusted-proxy`: what stands in it, 16 characters at least. The proxy must overwrite what clients send.";
     "gateway.auth.identityScopes.*" Kind::Choices(SCOPES), None,
-        "Mode `trusted-proxy`: what the user of this name may do. Users without an entry may read.";
+        "What the user of this name may do, for whom a proxy or the tailnet vouches. Without an entry a proxy's user may read, and the tailnet's is limited by what the device is approved for.";
     "gateway.trustedProxies" Kind::Networks, Some("[]"),
         "Addresses and networks of reverse proxies whose `X-Forwarded-For` counts. Requests through any other proxy are refused.";
     "gateway.allowRealIpFallback" Kind::Flag, Some("false"),
@@ -247,7 +199,9 @@ keys! {
     "gateway.nodes.commands.deny" Kind::Texts, Some("[]"),
         "The same as `gateway.nodes.denyCommands`, under its newer name.";
     "gateway.nodes.pairing.autoApproveLocal" Kind::Flag, Some("true"),
-        "Pair devices of direct loopback connections at once.";
+        "Pair devices of direct loopback connections at once; what a paired device asks for beyond that waits.";
+    "gateway.nodes.pairing.autoApproveCidrs" Kind::Networks, Some("[]"),
+        "Networks such as `192.168.1.0/24` whose new nodes are paired at once, when they know the secret and ask for no scopes.";
     "gateway.http.legacyNames" Kind::Flag, Some("true"),
         "Over HTTP, know headers `x-clawdbot-…` and `x-moltbot-…` and models `clawdbot/<agent>` and `moltbot/<agent>` too.";
     "gateway.http.endpoints.chatCompletions.enabled" Kind::Flag, Some("false"),

@@ -22,34 +22,45 @@ mod build;
 mod check;
 mod env;
 mod failure;
+mod fingerprint;
 mod foreign;
 mod issue;
 mod keys;
+mod kind;
 mod logging;
 mod models;
 mod nearest;
 mod policies;
 mod proxies;
+mod reach;
+mod reload;
 mod secrets;
+mod tailnet;
 mod tools;
 mod tree;
 mod view;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_reach;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 pub use access::Access;
 pub use env::{Environment, Found, PREFIXES, VARIABLES, Variable};
 pub use failure::Failure;
+pub use fingerprint::fingerprint;
 pub use issue::{Issue, Place, Warning};
 pub use keys::{KEYS, Key, Kind};
 pub use logging::{Level, Logging, Style, Subsystem};
-pub use secrets::{REDACTED, SHORTEST};
+pub use reach::{Mdns, Remote, TlsPlan};
+pub use reload::Changes;
+pub use secrets::{REDACTED, SHORTEST, placeholder};
 
 use crate::auth::Secret;
 use crate::settings::{AuthMode, AuthSettings, Facts, Settings};
+use crate::tailscale::TailscaleSettings;
 use access::Sources;
 use check::Check;
 use tree::Node;
@@ -67,6 +78,8 @@ pub struct Flags {
     pub token: Option<Secret>,
     /// `--password`.
     pub password: Option<Secret>,
+    /// `--tailscale`.
+    pub tailscale: Option<String>,
     /// `--verbose`.
     pub verbose: bool,
 }
@@ -83,7 +96,7 @@ pub struct Surroundings {
 /// A configuration without mistakes.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// Where to listen. The first address must work; a further one that does not is worth a warning.
+    /// Where to listen. Every address must work, but `::1` behind another one.
     pub listen: Vec<SocketAddr>,
     /// The port.
     pub port: u16,
@@ -93,26 +106,37 @@ pub struct Loaded {
     pub logging: Logging,
     /// Whether `gateway.mode` says that the gateway runs elsewhere.
     pub remote: bool,
+    /// The gateway on that other machine.
+    pub remote_gateway: Remote,
+    /// The certificate, when the port speaks TLS.
+    pub tls: Option<TlsPlan>,
+    /// What the operator wants the network to know; `None` when nothing is said.
+    pub mdns: Option<Mdns>,
     /// What the operator should know.
     pub warnings: Vec<Warning>,
     draft: Settings,
+    content: reload::Content,
 }
 
 impl Loaded {
     /// The settings of the machines. `made_token` is what the host made or found for [`Access::MadeToken`];
     /// without it such a gateway has no settings, rather than open ones.
     pub fn settings(&self, facts: Facts, made_token: Option<Secret>) -> Option<Settings> {
-        let mode = match &self.access {
-            Access::Open => AuthMode::None,
-            Access::Token(secret) => AuthMode::Token(secret.clone()),
-            Access::Password(secret) => AuthMode::Password(secret.clone()),
-            Access::MadeToken => AuthMode::Token(made_token?),
-            Access::TrustedProxy(password) => AuthMode::TrustedProxy { password: password.clone() },
-        };
+        let mode = self.mode(made_token)?;
         let mut settings = self.draft.clone();
         settings.auth = AuthSettings { mode, ..settings.auth };
         settings.facts = facts;
         Some(settings)
+    }
+
+    /// Whether there is a file.
+    pub fn has_file(&self) -> bool {
+        self.draft.config.exists
+    }
+
+    /// What is asked of Tailscale.
+    pub fn tailscale(&self) -> &TailscaleSettings {
+        &self.draft.tailscale
     }
 
     /// Every secret that the configuration holds, so that the logs can mask it.
@@ -130,7 +154,9 @@ impl Loaded {
             provider.api_key.as_ref().map(Secret::expose).into_iter().chain(profiles).chain(headers)
         });
         let servers = self.draft.mcp.iter().flat_map(crate::mcp::settings::McpServerSettings::secrets);
-        own.into_iter().chain(proxy).chain(providers).chain(servers)
+        let away = [&self.remote_gateway.token, &self.remote_gateway.password];
+        let away = away.into_iter().flatten().map(Secret::expose);
+        own.into_iter().chain(proxy).chain(away).chain(providers).chain(servers)
     }
 }
 
@@ -155,18 +181,26 @@ pub fn load(
     let mut root = written.clone();
     env::substitute(&mut root, env, &mut check);
     check.run(&root);
-    check.tls(&root);
     let logging = Logging::read(&root, env, flags.verbose, &mut check);
     let sources = Sources { root: &root, env, flags, surroundings };
     let port = sources.port(&mut check);
     let listen = sources.listen(port, &mut check);
     let access = sources.access(&listen, &mut check);
+    sources.in_the_clear(&listen, &mut check);
+    let remote_gateway = reach::remote(&root);
+    let (tls, mdns) = (reach::tls(&root), reach::mdns(&root));
+    let tailscale = sources.tailscale(&listen, &access, &mut check);
+    let auth = AuthSettings {
+        allow_tailscale: sources.allows_tailscale(tailscale.exposure, &access),
+        ..build::auth(&root, AuthMode::None)
+    };
     let (simple_dialect, simple_max_scopes) = build::simple_dialect(&root);
     let agents = build::agents(&root, &mut check);
     let nodes = build::nodes(&root);
     let draft = Settings {
         nodes,
-        auth: build::auth(&root, AuthMode::None),
+        auth,
+        tailscale,
         limits: build::limits(&root),
         drain: build::drain(&root),
         simple_dialect,
@@ -189,9 +223,11 @@ pub fn load(
         return Err(issues);
     }
     let remote = root.at("gateway.mode").and_then(Node::text) == Some("remote");
-    let mut loaded = Loaded { listen, port, access, logging, remote, warnings, draft };
+    let content = reload::Content(root);
+    let mut loaded =
+        Loaded { listen, port, access, logging, remote, remote_gateway, tls, mdns, warnings, draft, content };
     let known: Vec<&str> = loaded.secrets().collect();
-    loaded.draft.config = view::view(text, &written, &root, &loaded.warnings, &known);
+    loaded.draft.config = view::view(text, &written, &loaded.content.0, &loaded.warnings, &known);
     Ok(loaded)
 }
 

@@ -7,13 +7,13 @@ use super::keys::Step;
 use super::*;
 use crate::limits::LIMITS;
 
-const STRONG: &str = "c3VubnkgZGF5IG9uIHRoZSBzZWE";
+pub(super) const STRONG: &str = "c3VubnkgZGF5IG9uIHRoZSBzZWE";
 
 fn env(pairs: &[(&str, &str)]) -> Environment {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-fn read(text: &str) -> Result<Loaded, Vec<Issue>> {
+pub(super) fn read(text: &str) -> Result<Loaded, Vec<Issue>> {
     load(Some(text), &Environment::default(), &Flags::default(), &Surroundings::default())
 }
 
@@ -25,7 +25,7 @@ fn facts() -> Facts {
     Settings::plain(AuthMode::None).facts
 }
 
-fn only(issues: Vec<Issue>) -> Issue {
+pub(super) fn only(issues: Vec<Issue>) -> Issue {
     assert_eq!(issues.len(), 1, "{issues:?}");
     issues.into_iter().next().unwrap()
 }
@@ -83,6 +83,8 @@ fn sample(kind: Kind) -> String {
         Kind::Text => "'words'".to_owned(),
         Kind::Secret => format!("'{STRONG}'"),
         Kind::Url => "'https://host.example/v1'".to_owned(),
+        Kind::Socket => "'wss://host:1'".to_owned(),
+        Kind::Fingerprint => format!("'{}'", "0f".repeat(32)),
         Kind::Ipv4 => "'127.0.0.1'".to_owned(),
         Kind::Path => "'~/a.log'".to_owned(),
         Kind::Model => "'echo/echo'".to_owned(),
@@ -261,13 +263,6 @@ fn keys_of_the_reference_give_a_warning() {
 fn an_include_is_refused_rather_than_left_out() {
     let issue = only(read("{gateway: {$include: './gateway.json5'}}").unwrap_err());
     assert_eq!(issue.to_string(), "gateway.$include: is not supported by this gateway");
-}
-
-#[test]
-fn a_file_that_asks_for_tls_is_refused_rather_than_served_in_the_clear() {
-    let issues = read("{gateway: {tls: {enabled: true}}}").unwrap_err();
-    assert_eq!(only(issues).path, "gateway.tls.enabled");
-    assert!(read("{gateway: {tls: {enabled: false}}}").is_ok());
 }
 
 #[test]

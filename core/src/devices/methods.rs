@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use telson_proto::Protocol;
 use telson_proto::device::{PairList, PairedDevice};
 use telson_proto::params::NoParams;
-use telson_proto::{Protocol, Scope};
 
-use crate::auth::{AuthMethod, Effect, Principal, authorize};
+use crate::auth::{Effect, authorize};
 use crate::gateway::{Answer, Call, Gateway, Reply};
 use crate::ids::DeviceId;
 
 use super::record::Paired;
+use super::rules::Manager;
 
 /// `device.pair.list`: the requests that wait and the paired devices, never a token's value. Who came with a
 /// device's token and without admin sees that device only (spec 01 §5.6).
@@ -18,31 +19,26 @@ use super::record::Paired;
 pub(crate) fn list(gateway: &mut Gateway, call: Call<NoParams>) -> Answer<PairList> {
     authorize(&call.principal, &Effect::SeeDevices)?;
     let protocol = call.protocol();
-    let own = only_own(&call.principal);
-    let sees = |device: &str| own.is_none_or(|own| own.as_str() == device);
+    let manager = Manager::of(&call.principal);
+    let sees = |device: &DeviceId| manager.touch(device).is_ok();
     let connected: BTreeSet<DeviceId> =
         gateway.conns.values().filter_map(|principal| principal.device.clone()).collect();
     let now = gateway.now;
     let mut pending = gateway.devices.pending.list(now, protocol);
-    pending.retain(|request| sees(&request.device_id));
+    pending.retain(|request| sees(&DeviceId::new(request.device_id.as_str())));
     let mut paired: Vec<PairedDevice> = gateway
         .devices
         .paired
         .iter()
-        .filter(|(id, _)| sees(id.as_str()))
+        .filter(|(id, _)| sees(id))
         .map(|(id, record)| shown(id, record, protocol, connected.contains(id)))
         .collect();
     paired.sort_by_key(|device| std::cmp::Reverse(device.approved_at_ms));
     Ok(Reply::Ready(PairList { pending, paired }))
 }
 
-/// The one device that this caller may see, if it may not see all.
-fn only_own(principal: &Principal) -> Option<&DeviceId> {
-    let bound = principal.method == AuthMethod::DeviceToken && !principal.holds(Scope::Admin);
-    principal.device.as_ref().filter(|_| bound)
-}
-
-fn shown(id: &DeviceId, record: &Paired, protocol: Protocol, connected: bool) -> PairedDevice {
+/// A device as a caller of this protocol sees it.
+pub(super) fn shown(id: &DeviceId, record: &Paired, protocol: Protocol, connected: bool) -> PairedDevice {
     let v4 = protocol == Protocol::V4;
     PairedDevice {
         device_id: id.to_string(),
@@ -56,6 +52,7 @@ fn shown(id: &DeviceId, record: &Paired, protocol: Protocol, connected: bool) ->
         roles: record.roles.iter().copied().collect(),
         scopes: record.scopes.clone(),
         remote_ip: record.remote_ip.clone(),
+        operator_label: record.operator_label.clone().filter(|_| v4),
         approved_via: v4.then_some(record.approved_via),
         created_at_ms: record.created_at_ms,
         approved_at_ms: record.approved_at_ms,

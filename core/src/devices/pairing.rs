@@ -1,5 +1,8 @@
 //! Whether a proven device may connect as it asks, and what an approval changes (spec 01 §5.2, §5.3).
 
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
 use telson_proto::device::ApprovedVia;
 use telson_proto::{Protocol, Role, Scopes};
 
@@ -7,7 +10,8 @@ use super::record::Paired;
 use crate::ids::DeviceId;
 
 /// What a connection with a proven device asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Claim {
     /// The device whose key signed the challenge.
     pub(crate) device: DeviceId,
@@ -27,6 +31,22 @@ pub(crate) struct Claim {
     pub(crate) origin: Option<String>,
     /// An application whose platform names an operating system version, which changes by itself.
     pub(crate) native_app: bool,
+}
+
+/// What an approval gives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Grant {
+    /// The roles in which the device may connect.
+    pub(crate) roles: BTreeSet<Role>,
+    /// The most that it may be granted as an operator.
+    pub(crate) scopes: Scopes,
+}
+
+impl Claim {
+    /// What must be approved for the claim, and nothing more.
+    pub(crate) fn grant(&self) -> Grant {
+        Grant { roles: BTreeSet::from([self.role]), scopes: self.scopes.clone() }
+    }
 }
 
 /// Why a device needs an approval.
@@ -52,11 +72,6 @@ impl PairingReason {
             Self::MetadataUpgrade => "metadata-upgrade",
         }
     }
-
-    /// Whether the approval gives more than the device had.
-    pub(crate) const fn is_upgrade(self) -> bool {
-        matches!(self, Self::RoleUpgrade | Self::ScopeUpgrade)
-    }
 }
 
 /// What a connection with this claim must be approved for, if anything.
@@ -76,9 +91,15 @@ pub(crate) fn decide(record: Option<&Paired>, claim: &Claim) -> Option<PairingRe
     pinned.then_some(PairingReason::MetadataUpgrade)
 }
 
-/// The record after an approval of the claim: roles and scopes are added to those it had, the rest is taken
-/// from the claim. A record of another key is replaced and its tokens end.
-pub(crate) fn approved(record: Option<&Paired>, claim: &Claim, via: ApprovedVia, now_ms: u64) -> Paired {
+/// The record after an approval: roles and scopes are added to those it had, the rest is taken from the claim.
+/// A record of another key is replaced and its tokens end.
+pub(crate) fn approved(
+    record: Option<&Paired>,
+    claim: &Claim,
+    grant: &Grant,
+    via: ApprovedVia,
+    now_ms: u64,
+) -> Paired {
     let old = record.filter(|record| record.public_key == claim.public_key);
     Paired {
         public_key: claim.public_key.clone(),
@@ -89,8 +110,8 @@ pub(crate) fn approved(record: Option<&Paired>, claim: &Claim, via: ApprovedVia,
         client_id: Some(claim.client_id.clone()),
         client_mode: Some(claim.client_mode.clone()).filter(|mode| !mode.is_empty()),
         role: claim.role,
-        roles: old.map(|old| old.roles.clone()).unwrap_or_default().into_iter().chain([claim.role]).collect(),
-        scopes: old.map_or_else(|| claim.scopes.clone(), |old| old.scopes.union(&claim.scopes)),
+        roles: old.map(|old| old.roles.clone()).unwrap_or_default().union(&grant.roles).copied().collect(),
+        scopes: old.map_or_else(|| grant.scopes.clone(), |old| old.scopes.union(&grant.scopes)),
         remote_ip: claim.remote_ip.clone(),
         approved_via: via,
         created_at_ms: old.map_or(now_ms, |old| old.created_at_ms),

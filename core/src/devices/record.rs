@@ -8,6 +8,8 @@ use subtle::ConstantTimeEq as _;
 use telson_proto::device::{ApprovedVia, TokenSummary};
 use telson_proto::{Protocol, Role, Scopes};
 
+use super::issuer::Issuer;
+use crate::auth::Secret;
 use crate::entropy::hex;
 use crate::limits;
 
@@ -56,6 +58,9 @@ pub(crate) struct Paired {
 pub(crate) struct RoleTokens {
     created_at_ms: u64,
     tokens: Vec<Token>,
+    /// When the last ones were revoked; nothing while there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    revoked_at_ms: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +72,9 @@ struct Token {
     issued_at_ms: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_used_at_ms: Option<u64>,
+    /// The secret with which it ends, if a page got it for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    issuer: Option<Issuer>,
 }
 
 /// A token that was presented and is good.
@@ -93,6 +101,9 @@ pub(crate) enum TokenFault {
     /// The role has no token.
     #[error("token-missing")]
     Missing,
+    /// The tokens of the role were revoked.
+    #[error("token-revoked")]
+    Revoked,
     /// It is another token.
     #[error("token-mismatch")]
     Mismatch,
@@ -106,6 +117,9 @@ impl Paired {
             return Err(TokenFault::RoleMissing);
         }
         let tokens = self.tokens.get(&role).ok_or(TokenFault::Missing)?;
+        if tokens.revoked_at_ms.is_some() {
+            return Err(TokenFault::Revoked);
+        }
         let hash = hash(value);
         let mut found = None;
         for token in &tokens.tokens {
@@ -119,6 +133,12 @@ impl Paired {
             issued_at_ms: token.issued_at_ms,
             hash,
         })
+    }
+
+    /// Whether a token of this hash is good for the role.
+    pub(crate) fn has_token(&self, role: Role, hash: &str) -> bool {
+        let tokens = self.tokens.get(&role).filter(|_| self.roles.contains(&role));
+        tokens.is_some_and(|tokens| tokens.tokens.iter().any(|token| token.has(hash)))
     }
 
     /// Notes that a token was used. Returns whether that is news enough to be written.
@@ -138,16 +158,61 @@ impl Paired {
 
     /// Adds a token for a role.
     pub(crate) fn add_token(&mut self, role: Role, value: &str, scopes: Scopes, now_ms: u64) {
-        let tokens = self
-            .tokens
-            .entry(role)
-            .or_insert_with(|| RoleTokens { created_at_ms: now_ms, tokens: Vec::new() });
+        let tokens = self.tokens.entry(role).or_insert_with(|| RoleTokens::new(now_ms));
+        tokens.revoked_at_ms = None;
         while tokens.tokens.len() >= limits::length(limits::DEVICE_TOKENS) {
             let oldest = tokens.tokens.iter().enumerate().min_by_key(|(_, token)| token.last_sign());
             let Some((index, _)) = oldest else { break };
             tokens.tokens.remove(index);
         }
-        tokens.tokens.push(Token { hash: hash(value), scopes, issued_at_ms: now_ms, last_used_at_ms: None });
+        let (hash, last_used_at_ms, issuer) = (hash(value), None, None);
+        tokens.tokens.push(Token { hash, scopes, issued_at_ms: now_ms, last_used_at_ms, issuer });
+    }
+
+    /// Lets a token end with a secret.
+    pub(super) fn bind(&mut self, role: Role, value: &str, secret: &Secret) {
+        let hash = hash(value);
+        let tokens = self.tokens.get_mut(&role).into_iter().flat_map(|tokens| &mut tokens.tokens);
+        for token in tokens.filter(|token| token.has(&hash)) {
+            token.issuer = Some(Issuer::of(secret, &hash));
+        }
+    }
+
+    /// Ends the tokens that are bound to another secret than this. Their hashes.
+    pub(super) fn end_of_other_secrets(&mut self, secret: Option<&Secret>) -> Vec<String> {
+        let mut ended = Vec::new();
+        for tokens in self.tokens.values_mut() {
+            tokens.tokens.retain(|token| {
+                let is = |issuer: &Issuer| secret.is_some_and(|secret| issuer.is(secret, &token.hash));
+                let stays = token.issuer.as_ref().is_none_or(is);
+                if !stays {
+                    ended.push(token.hash.clone());
+                }
+                stays
+            });
+        }
+        ended
+    }
+
+    /// What the good tokens of a role allow together; `None` when there is none.
+    pub(crate) fn token_scopes(&self, role: Role) -> Option<Scopes> {
+        let tokens = self.tokens.get(&role).filter(|tokens| !tokens.tokens.is_empty())?;
+        self.roles.contains(&role).then(|| tokens.scopes())
+    }
+
+    /// Replaces every token of a role by one.
+    pub(crate) fn rotate(&mut self, role: Role, value: &str, scopes: Scopes, now_ms: u64) {
+        if let Some(tokens) = self.tokens.get_mut(&role) {
+            tokens.tokens.clear();
+        }
+        self.add_token(role, value, scopes, now_ms);
+    }
+
+    /// Ends every token of a role. Returns since when there is none; `None` when there never was one.
+    pub(crate) fn revoke(&mut self, role: Role, now_ms: u64) -> Option<u64> {
+        let tokens = self.tokens.get_mut(&role)?;
+        tokens.tokens.clear();
+        Some(*tokens.revoked_at_ms.get_or_insert(now_ms))
     }
 
     /// What may be told about the tokens, one row for each role.
@@ -157,13 +222,22 @@ impl Paired {
 }
 
 impl RoleTokens {
+    fn new(now_ms: u64) -> Self {
+        Self { created_at_ms: now_ms, tokens: Vec::new(), revoked_at_ms: None }
+    }
+
+    fn scopes(&self) -> Scopes {
+        self.tokens.iter().fold(Scopes::none(), |all, token| all.union(&token.scopes))
+    }
+
     fn summary(&self, role: Role) -> TokenSummary {
         let newest = self.tokens.iter().map(|token| token.issued_at_ms).max();
         TokenSummary {
             role,
-            scopes: self.tokens.iter().fold(Scopes::none(), |all, token| all.union(&token.scopes)),
+            scopes: self.scopes(),
             created_at_ms: self.created_at_ms,
             rotated_at_ms: newest.filter(|newest| *newest > self.created_at_ms),
+            revoked_at_ms: self.revoked_at_ms,
             last_used_at_ms: self.tokens.iter().filter_map(|token| token.last_used_at_ms).max(),
         }
     }
@@ -179,6 +253,7 @@ impl Token {
     }
 }
 
-fn hash(value: &str) -> String {
+/// What is kept of a token: lower-case hex SHA-256 of its value.
+pub(crate) fn hash(value: &str) -> String {
     hex(Sha256::digest(value.as_bytes()).as_slice())
 }

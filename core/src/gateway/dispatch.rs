@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 use telson_proto::{ErrorShape, Json, Protocol};
 
+use crate::audit::Audited;
 use crate::auth::{Principal, require, wrong_role};
 use crate::entropy::hex;
 use crate::ids::Ticket;
@@ -73,7 +74,10 @@ impl Gateway {
     fn admit_and_run(&mut self, principal: Arc<Principal>, request: Request) -> Result<(), ErrorShape> {
         let Request { ticket, method, params } = request;
         let found = find(&method, principal.protocol);
-        check_access(&principal, found)?;
+        if let Err(error) = check_access(&principal, found) {
+            self.audit_denial(&principal, found.map(|method| method.name), &error);
+            return Err(error);
+        }
         let Some(found) = found else {
             return Err(match method.as_str() {
                 "connect" => ErrorShape::invalid("connect is only valid as the first request"),
@@ -84,7 +88,16 @@ impl Gateway {
             return Err(draining(found.name));
         }
         let (method, takes_its_time) = (found.name, found.takes_its_time);
-        (found.run)(self, RawCall { principal, ticket, method, params, takes_its_time })
+        let audited = found.audited(principal.protocol);
+        if audited == Audited::Calls {
+            self.audit_call(&principal, &ticket, method, params.as_deref().map(RawValue::get));
+        }
+        let who = Arc::clone(&principal);
+        let outcome = (found.run)(self, RawCall { principal, ticket, method, params, takes_its_time });
+        if let (Err(error), Audited::Denials) = (&outcome, audited) {
+            self.audit_denial(&who, Some(method), error);
+        }
+        outcome
     }
 }
 

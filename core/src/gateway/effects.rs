@@ -113,6 +113,7 @@ impl Gateway {
 
     /// Answers a request, unless its deadline has passed.
     pub(crate) fn reply(&mut self, ticket: Ticket, outcome: Outcome) {
+        self.audit_answer(&ticket, &outcome);
         if !self.deadlines.answered(&ticket) {
             return;
         }
@@ -162,6 +163,7 @@ impl Gateway {
 
     pub(crate) fn gone(&mut self, conn: ConnId) {
         self.handshake.gone(conn);
+        self.tailscale.gone(conn);
         self.deadlines.gone(conn);
         self.sessions.watches.gone(conn);
         if let Some(principal) = self.conns.remove(&conn) {
@@ -169,6 +171,8 @@ impl Gateway {
             self.node_gone(conn, &principal);
         }
         self.approval_asker_gone(conn);
+        self.devices.gone(conn);
+        self.audit_gone(conn);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Start, periodic work and stop (spec 03 §9.5, §9.6; 05 §10.3).
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -40,13 +41,26 @@ impl Gateway {
         );
         self.sessions.restore(sessions, transcripts);
         self.devices.restore(devices);
+        self.end_page_tokens();
         self.answers.restore(answers, self.now);
         self.restore_records(records);
         self.phase = Phase::Serving;
         self.system.start(self.now);
         self.close_interrupted(open_runs);
+        self.write_interrupted_approvals();
         self.start_tools();
+        self.start_tailscale();
         self.refresh_health();
+    }
+
+    /// Takes over what decisions about devices and tokens need, without beginning any work.
+    pub(crate) fn sit_down(&mut self, everything: Everything, addresses: Vec<SocketAddr>) {
+        let ours = [Shelf::PairRequests, Shelf::SetupCodes, Shelf::ServiceTokens];
+        self.devices.restore(everything.devices);
+        let records = everything.records.into_iter();
+        self.restore_records(records.filter(|record| ours.contains(&record.shelf)).collect());
+        self.addresses = addresses;
+        self.phase = Phase::Serving;
     }
 
     /// Hands each small record to its domain.
@@ -60,7 +74,7 @@ impl Gateway {
                 Shelf::PairRequests | Shelf::SetupCodes => {
                     self.devices.restore_records(self.now, shelf, records);
                 }
-                Shelf::ServiceTokens => self.tokens.restore(records),
+                Shelf::ServiceTokens => self.tokens.restore(self.now, records),
                 Shelf::NodeSurfaces | Shelf::NodeWork => self.nodes.restore(self.now, shelf, records),
                 Shelf::Approvals | Shelf::ApprovalPolicy => self.approvals.restore(self.now, shelf, records),
             }
@@ -85,6 +99,7 @@ impl Gateway {
         self.session_timeouts();
         self.refuse_overdue();
         self.approval_timeouts();
+        self.audit_timeouts();
         self.device_timeouts();
         self.node_timeouts();
         self.tailscale_timeouts();
@@ -134,7 +149,7 @@ impl Gateway {
     }
 
     /// Lets the runs under way come to their end, tells the clients, and lets go when all is stored.
-    pub(super) fn stop(&mut self, reason: &str, restart_expected: Option<Duration>) {
+    pub(crate) fn stop(&mut self, reason: &str, restart_expected: Option<Duration>) {
         match self.phase {
             Phase::Serving => {}
             Phase::Starting => {
@@ -151,6 +166,8 @@ impl Gateway {
             _ => self.drain(),
         }
         self.api_stop();
+        self.stop_tailscale();
+        self.flush_audit();
         let restart_expected_ms = restart_expected.and_then(|d| u64::try_from(d.as_millis()).ok());
         self.system.shutdown = Some(Json::of(&Shutdown { reason, restart_expected_ms }));
     }

@@ -5,7 +5,9 @@
 
 use telson_proto::{ErrorShape, Protocol, Scope};
 
-use crate::{agents, chat, commands, devices, nodes, sessions, system, tools, usage};
+use crate::{
+    agents, approvals, audit, chat, commands, devices, nodes, sessions, system, tokens, tools, usage,
+};
 
 use super::Gateway;
 use super::dispatch::{RawCall, typed};
@@ -85,6 +87,7 @@ const READ: Need = Need::Scope(Scope::Read);
 const WRITE: Need = Need::Scope(Scope::Write);
 const TALK: Need = Need::Scope(Scope::Talk);
 const PAIRING: Need = Need::Scope(Scope::Pairing);
+const APPROVALS: Need = Need::Scope(Scope::Approvals);
 
 macro_rules! methods {
     ($( $name:literal $v3:expr, $v4:expr, $listed:ident, [$($flag:ident)*], $run:expr, $about:literal; )*) => {
@@ -218,6 +221,32 @@ pub const METHODS: &[Method] = methods! {
         "The tools that an agent may use in a session.";
     "device.pair.list"  PAIRING, PAIRING, Both, [], devices::list,
         "The paired devices and the requests that wait.";
+    "device.pair.approve" PAIRING, PAIRING, Both, [], devices::approve,
+        "Gives a device what it asks for, up to what the caller holds.";
+    "device.pair.reject" PAIRING, PAIRING, Both, [], devices::reject,
+        "Refuses a device what it asks for.";
+    "device.pair.remove" Need::Absent, PAIRING, V4, [], devices::remove,
+        "Forgets a device and its tokens, and closes its connections.";
+    "device.pair.rename" Need::Absent, PAIRING, V4, [], devices::rename,
+        "What people call a device.";
+    "device.token.rotate" PAIRING, PAIRING, Both, [], devices::rotate,
+        "One new token in place of all that a device has for a role; it is told to the device itself only.";
+    "device.token.revoke" PAIRING, PAIRING, Both, [], devices::revoke,
+        "Ends the tokens that a device has for a role.";
+    "device.scopes.requestUpgrade" Need::Absent, Need::Operator, V4, [], devices::request_upgrade,
+        "A connected device asks for more scopes.";
+    "device.scopes.waitUpgrade" Need::Absent, Need::Operator, V4, [takes_its_time], devices::wait_upgrade,
+        "Waits for the decision about such a request; with an approval comes a token.";
+    "device.pair.setupCode" Need::Absent, ADMIN, Nowhere, [], devices::issue,
+        "A code by which one device comes in without waiting for anybody.";
+    "device.pair.setupStatus" Need::Absent, ADMIN, Nowhere, [], devices::status,
+        "Whether a setup code has been redeemed, and by whom.";
+    "tokens.create"     ADMIN, ADMIN, V4, [], tokens::create,
+        "A token for a program, with scopes and an end; its value is told this once.";
+    "tokens.list"       ADMIN, ADMIN, V4, [], tokens::list,
+        "The service tokens, never their values.";
+    "tokens.revoke"     ADMIN, ADMIN, V4, [], tokens::revoke,
+        "Ends a service token and whatever it let in.";
     "node.list"         READ, READ, Both, [], nodes::list,
         "The nodes: machines that lend their abilities.";
     "node.describe"     READ, READ, Both, [], nodes::describe,
@@ -254,4 +283,42 @@ pub const METHODS: &[Method] = methods! {
         "A node has done some of them.";
     "skills.bins"       Need::Node, Need::Node, Both, [], nodes::skill_bins,
         "The programs that skills need on a node; there are none yet.";
+    "exec.approval.request" APPROVALS, APPROVALS, Both, [starts_work takes_its_time], approvals::exec_request,
+        "Asks whether a command may run; answered when somebody has decided.";
+    "exec.approval.resolve" APPROVALS, APPROVALS, Both, [], approvals::exec_resolve,
+        "Answers such a question; the first answer counts.";
+    "exec.approval.waitDecision" Need::Absent, APPROVALS, V4, [takes_its_time], approvals::exec_wait,
+        "Waits for the answer to a question.";
+    "exec.approval.get" Need::Absent, APPROVALS, V4, [], approvals::exec_get,
+        "What a question is about; the beginning of its id is enough.";
+    "exec.approval.list" Need::Absent, APPROVALS, V4, [], approvals::exec_list,
+        "The questions that wait for an answer.";
+    "exec.approval.grants.list" Need::Absent, APPROVALS, V4, [], approvals::grants_list,
+        "The questions that are answered by themselves for some days.";
+    "exec.approval.grants.revoke" Need::Absent, APPROVALS, V4, [], approvals::grants_revoke,
+        "Such a question is asked again.";
+    "approval.get"      Need::Absent, APPROVALS, V4, [], approvals::approval_get,
+        "A question of any kind, with what became of it.";
+    "approval.resolve"  Need::Absent, APPROVALS, V4, [], approvals::approval_resolve,
+        "Answers a question of any kind.";
+    "approval.history"  Need::Absent, APPROVALS, V4, [], approvals::approval_history,
+        "The questions of the last 30 days, newest first.";
+    "plugin.approval.request" Need::Absent, APPROVALS, V4, [starts_work takes_its_time], approvals::plugin_request,
+        "Asks for a plugin; answered when somebody has decided.";
+    "plugin.approval.waitDecision" Need::Absent, APPROVALS, V4, [takes_its_time], approvals::plugin_wait,
+        "Waits for the answer to a plugin's question.";
+    "plugin.approval.list" Need::Absent, APPROVALS, V4, [], approvals::plugin_list,
+        "The questions of plugins that wait for an answer.";
+    "plugin.approval.resolve" Need::Absent, APPROVALS, V4, [], approvals::plugin_resolve,
+        "Answers a plugin's question.";
+    "exec.approvals.get" ADMIN, ADMIN, Both, [], approvals::policy_get,
+        "The standing policy for commands of this gateway.";
+    "exec.approvals.set" ADMIN, ADMIN, Both, [], approvals::policy_set,
+        "Replaces it, when it is still the one that the caller knows.";
+    "exec.approvals.node.get" ADMIN, ADMIN, Both, [takes_its_time], approvals::node_policy_get,
+        "The same of a node, asked of it.";
+    "exec.approvals.node.set" ADMIN, ADMIN, Both, [takes_its_time], approvals::node_policy_set,
+        "Replaces a node's, when it is still the one that the caller knows.";
+    "audit.list"        ADMIN, ADMIN, Nowhere, [], audit::list,
+        "Who did what, from where, with which outcome, newest first.";
 };

@@ -15,7 +15,7 @@ mod methods;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ pub enum Input {
         /// A name for the request, never used before.
         id: HttpId,
         /// The request.
-        request: HttpRequest,
+        request: Box<HttpRequest>,
     },
     /// The body that [`Output::ReadBody`] asked for.
     HttpBody {
@@ -223,6 +223,8 @@ pub struct Gateway {
     pub(crate) started: Now,
     pub(crate) boot_id: String,
     pub(crate) phase: Phase,
+    /// Where the adapter listens.
+    pub(crate) addresses: Vec<SocketAddr>,
     /// Until when runs may go on while the gateway stops.
     drain_until: Option<Duration>,
     pub(crate) conns: BTreeMap<ConnId, Arc<Principal>>,
@@ -311,6 +313,7 @@ impl Gateway {
             started: now,
             boot_id,
             phase: Phase::Starting,
+            addresses: Vec::new(),
             drain_until: None,
             conns: BTreeMap::new(),
             outputs: VecDeque::new(),
@@ -333,7 +336,7 @@ impl Gateway {
             Input::Up(Up::Gone { conn }) => self.gone(conn),
             Input::Up(Up::Hint(hint)) => self.hints.say(now.mono, hint),
             Input::Up(Up::Alive { conn }) => self.presence.alive(now, conn),
-            Input::Http { id, request } => self.route(id, request),
+            Input::Http { id, request } => self.route(id, *request),
             Input::HttpBody { id, body } => self.http_body(id, body),
             Input::HttpGone { id } => {
                 self.secure.remove(&id);
@@ -347,7 +350,8 @@ impl Gateway {
             Input::Listening(listening) => {
                 self.own_addrs = listening.addrs.iter().map(|addr| addr.ip().to_canonical()).collect();
                 self.own_addrs.retain(|addr| !addr.is_loopback() && !addr.is_unspecified());
-                self.listening(listening);
+                self.addresses.clone_from(&listening.addrs);
+                self.listening(&listening);
             }
             Input::Stop { reason, restart_expected } => self.stop(&reason, restart_expected),
             Input::Timeout => self.timeout(),
@@ -378,6 +382,7 @@ impl Gateway {
         let domains = [
             domains,
             self.approvals.next_deadline(),
+            self.audit.next_deadline(),
             self.devices.next_deadline(),
             self.nodes.next_deadline(),
             self.tailscale.next_deadline(),

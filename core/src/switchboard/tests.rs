@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use telson_proto::{ErrorShape, EventName, Json, Protocol, Role, Scope, Scopes};
+use telson_proto::{ErrorCode, ErrorShape, EventName, Json, Protocol, Role, Scope, Scopes};
 
 use super::*;
 use crate::auth::{AuthMethod, Client, Credential, Declared, Principal};
@@ -540,6 +540,42 @@ fn proxies_that_nobody_vouched_for_are_refused() {
     let peer = Peer { trail, ..Peer::at(IpAddr::from([127, 0, 0, 1])) };
     bench.handle(Input::Upgrade { conn: ID, peer });
     assert_eq!(bench.rejected, [403]);
+    assert!(matches!(bench.ups.pop(), Some(Up::Hint(_))), "the gateway writes what to set");
+}
+
+#[test]
+fn a_client_that_sends_what_it_may_not_over_and_over_is_closed_and_an_honest_one_is_not() {
+    for frame in ["nonsense", r#"{"type":"req","id":"1"}"#, r#"{"type":"request","id":"1","method":"x"}"#] {
+        let mut bench = Bench::new();
+        bench.reader(ID);
+        bench.reader(ConnId(2));
+        for _ in 0..300 {
+            bench.raw(frame);
+        }
+        assert!(bench.closes.is_empty(), "{frame}");
+        bench.now = at(10_000);
+        bench.raw(frame);
+        assert!(bench.closes.is_empty(), "the window is over: {frame}");
+        for _ in 0..1_000 {
+            bench.raw(frame);
+        }
+        assert_eq!(bench.closes, [(ID, 1008, "too many refused requests".to_owned())], "{frame}");
+    }
+    let mut bench = Bench::new();
+    bench.reader(ID);
+    for n in 0..301 {
+        bench.say(ID, &json!({"type": "req", "id": n.to_string(), "method": "config.set"}));
+        let ticket = bench.last_request();
+        let error = ErrorShape::new(ErrorCode::Forbidden, "missing scope");
+        bench.answer(ticket, Outcome::error(error));
+        bench.say(ID, &json!({"type": "req", "id": format!("good {n}"), "method": "health"}));
+        if let Some(Up::Request(request)) = bench.ups.pop() {
+            bench.answer(request.ticket, Outcome::ok(Json::empty()));
+        }
+        let waiting = bench.board.buffered();
+        bench.handle(Input::Flushed { conn: ID, bytes: waiting });
+    }
+    assert_eq!(bench.closes.len(), 1, "good requests between do not hide them");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Methods, commands, events, errors and scopes.
 
+use telson_core::audit::Audited;
 use telson_core::commands::{COMMANDS, Needs};
 use telson_core::gateway::{METHODS, Method, Need};
 use telson_proto::event::Guard;
@@ -11,14 +12,17 @@ pub(crate) fn methods() -> String {
     let lead = "Every method of this gateway. *3* and *4* say what a caller of that protocol needs; plain \
                 connections speak protocol 3 unless they ask for 4. *Hello* says in whose hello the method is \
                 listed; a method that is not listed can be called all the same. *Key* marks methods that take an \
-                idempotency key.\n\n\
+                idempotency key. *Book* marks methods whose every call is written into the \
+                [audit book](../audit.md), on one protocol or both.\n\n\
                 A method that stands in no row does not exist: a caller with `operator.admin` gets `unknown \
                 method`, any other caller a missing scope.";
     let rows = METHODS.iter().map(|method| {
         let [v3, v4] = Protocol::ALL.map(|protocol| need(method.need(protocol)));
-        [code(method.name), v3, v4, listed(method), yes(method.idempotent), method.about.to_owned()]
+        let book = Protocol::ALL.into_iter().any(|protocol| method.audited(protocol) == Audited::Calls);
+        let (listed, key) = (listed(method), yes(method.idempotent));
+        [code(method.name), v3, v4, listed, key, yes(book), method.about.to_owned()]
     });
-    page("Methods", lead) + &table(["method", "3", "4", "hello", "key", "what it does"], rows)
+    page("Methods", lead) + &table(["method", "3", "4", "hello", "key", "book", "what it does"], rows)
 }
 
 pub(crate) fn commands() -> String {

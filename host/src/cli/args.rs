@@ -7,6 +7,15 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use telson_core::auth::Secret;
 use telson_core::config::Flags;
 
+use super::approvals::Approvals;
+use super::audit::Audit;
+use super::devices::Devices;
+use super::discover::Discover;
+use super::node::Node;
+use super::pair::Pair;
+use super::tls::Tls;
+use super::tokens::Tokens;
+
 /// The gateway of a personal AI assistant.
 #[derive(Debug, Parser)]
 #[command(name = "telson", version = super::VERSION, disable_help_subcommand = true, arg_required_else_help = true)]
@@ -62,13 +71,42 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Token,
     },
+    /// Certificates: this machine's, and those of other gateways that are pinned
+    Tls {
+        #[command(subcommand)]
+        command: Tls,
+    },
+    /// Look for gateways in the local network
+    Discover(Discover),
     /// The devices that may connect
     Devices {
         #[command(subcommand)]
         command: Devices,
     },
+    /// This machine as a node, which does what its gateway asks for
+    Node {
+        #[command(subcommand)]
+        command: Node,
+    },
+    /// Bring a new device in: a setup code as text and as a picture
+    Pair(Pair),
+    /// Tokens for programs
+    Tokens {
+        #[command(subcommand)]
+        command: Tokens,
+    },
     /// The machines that lend their abilities
     Nodes(super::nodes::Nodes),
+    /// Commands that wait for a decision, and what may run without one
+    Approvals {
+        #[command(subcommand)]
+        command: Approvals,
+    },
+    /// Who did what, from where, with which outcome
+    Audit {
+        #[command(subcommand)]
+        command: Audit,
+    },
     /// The configuration
     Config {
         #[command(subcommand)]
@@ -122,9 +160,16 @@ pub(crate) struct Run {
     /// The shared password
     #[arg(long, value_name = "PASSWORD", value_parser = secret)]
     password: Option<Secret>,
+    /// Put Tailscale in front of it: off, serve or funnel (default: gateway.tailscale.mode, else off); the
+    /// gateway does not serve when that fails
+    #[arg(long, value_name = "MODE")]
+    tailscale: Option<String>,
     /// Say more on the terminal
     #[arg(long, short)]
     verbose: bool,
+    /// Announce the gateway in the local network, also when only this machine can reach it
+    #[arg(long)]
+    pub(crate) advertise: bool,
     /// Start although gateway.mode says that the gateway runs elsewhere
     #[arg(long)]
     pub(crate) allow_unconfigured: bool,
@@ -139,13 +184,14 @@ impl Run {
             auth: self.auth.clone(),
             token: self.token.clone(),
             password: self.password.clone(),
+            tailscale: self.tailscale.clone(),
             verbose: self.verbose,
         }
     }
 }
 
 /// Which gateway to ask, and with what.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Client {
     /// The gateway (default: the one of the state directory); needs --token or --password
     #[arg(long, value_name = "URL")]
@@ -156,6 +202,12 @@ pub(crate) struct Client {
     /// The password to present
     #[arg(long, value_name = "PASSWORD", value_parser = secret)]
     pub(crate) password: Option<Secret>,
+    /// The SHA-256 fingerprint of the gateway's certificate or key; names and chains then mean nothing
+    #[arg(long, value_name = "FINGERPRINT")]
+    pub(crate) tls_fingerprint: Option<String>,
+    /// Believe whatever certificate the gateway shows this first time, and only that one from then on
+    #[arg(long, conflicts_with = "tls_fingerprint")]
+    pub(crate) trust_on_first_use: bool,
     /// How long to wait for an answer, in milliseconds (default: 10000; more where a model has to answer)
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) timeout: Option<u64>,
@@ -392,12 +444,8 @@ pub(crate) enum Shell {
 pub(crate) enum Token {
     /// Show the token of this machine's gateway
     Show,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Devices {
-    /// List paired devices and those that wait
-    List(Client),
+    /// Make a new one; whoever has the old one is disconnected
+    Rotate,
 }
 
 #[derive(Debug, Subcommand)]
@@ -407,7 +455,7 @@ pub(crate) enum Config {
 }
 
 /// Takes a secret so that nothing prints it.
-fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
+pub(super) fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
     Ok(Secret::new(text))
 }
 

@@ -9,6 +9,7 @@ use telson_core::config::Failure;
 
 use crate::net::ws::{self, Received, WsClient, WsError};
 use crate::runtime::Runtime;
+use crate::tls::Leaf;
 
 use super::cells::list;
 use super::error::CliError;
@@ -46,8 +47,9 @@ impl<R: Runtime> Client<R> {
         capabilities: &[&str],
     ) -> Result<Self, CliError> {
         let until = Instant::now() + timeout;
-        let opened = within(runtime, until, ws::connect(runtime, &target.url)).await;
+        let opened = within(runtime, until, ws::connect(runtime, &target.url, &target.trust)).await;
         let socket = opened.ok_or_else(|| silent(timeout))??;
+        target.agree(socket.leaf())?;
         let mut client = Self { runtime: runtime.clone(), socket, timeout, sent: 0, hello: Value::Null };
         let greeted = within(runtime, until, client.greet(&target.credential, capabilities)).await;
         client.hello = greeted.ok_or_else(|| silent(timeout))??;
@@ -76,6 +78,11 @@ impl<R: Runtime> Client<R> {
             Failure::GatewayClosed => error.hint("the gateway closed the connection before it said hello"),
             _ => error,
         })
+    }
+
+    /// The certificate that the gateway showed; `None` without TLS.
+    pub(crate) fn leaf(&self) -> Option<Leaf> {
+        self.socket.leaf()
     }
 
     /// Whether the gateway has a method.
@@ -199,7 +206,7 @@ fn frame(text: &str) -> Option<Frame> {
 }
 
 /// An error answer in the words of the command line.
-fn refused(error: &Value) -> CliError {
+pub(super) fn refused(error: &Value) -> CliError {
     let text = |name: &str| error.get(name).and_then(Value::as_str).unwrap_or_default();
     let (code, message) = (text("code"), text("message"));
     let detail = error.pointer("/details/code").and_then(Value::as_str).unwrap_or_default();
@@ -238,9 +245,18 @@ impl From<WsError> for CliError {
         let failure = match &error {
             WsError::Url(_) => Failure::ArgInvalid,
             WsError::Connect { .. } | WsError::Refused { .. } => Failure::GatewayUnreachable,
+            WsError::Pin { .. } => Failure::TlsPin,
             WsError::Broken(_) => Failure::GatewayClosed,
         };
-        Self::new(failure, error.to_string())
+        let shown = Self::new(failure, error.to_string());
+        match error {
+            WsError::Pin { found, .. } => shown.hint(format!("fingerprint of the key in it: {}", found.key)),
+            WsError::Connect { .. } if shown.message.contains("certificate") => shown.hint(
+                "for a gateway with a certificate of its own, pass --tls-fingerprint (its owner sees it with: \
+                 {program} tls fingerprint), or --trust-on-first-use",
+            ),
+            _ => shown,
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::config::ConfigError;
 use crate::driver::ServeError;
 use crate::state::StateError;
 use crate::store::StoreOpenError;
+use crate::tls::TlsError;
 
 use super::exit::Exit;
 
@@ -53,6 +54,12 @@ impl CliError {
     pub(crate) fn shape(&self) -> impl Serialize + '_ {
         let error = Shape { code: self.failure.code(), message: &self.message, hints: &self.hints };
         Answer { ok: false, error }
+    }
+}
+
+impl From<TlsError> for CliError {
+    fn from(error: TlsError) -> Self {
+        Self::new(Failure::TlsFailed, error.to_string())
     }
 }
 
@@ -106,8 +113,9 @@ impl From<ConfigError> for CliError {
 impl From<ServeError> for CliError {
     fn from(error: ServeError) -> Self {
         let failure = match &error {
-            ServeError::PortInUse(_) => Failure::PortInUse,
+            ServeError::PortInUse { .. } => Failure::PortInUse,
             ServeError::Bind { .. } | ServeError::NoListener => Failure::BindFailed,
+            ServeError::Tailnet(_) => Failure::TsFailed,
             ServeError::Signals(_) => Failure::Internal,
             ServeError::State => Failure::StateBroken,
         };

@@ -32,7 +32,7 @@ exits! {
     Failed = 1 "The command failed, or the gateway answered with an error.";
     Usage = 2 "The command line is wrong.";
     Unreachable = 3 "No gateway answers, or not in time.";
-    Refused = 4 "The gateway refused the credential, or asks for pairing first.";
+    Refused = 4 "The gateway refused the credential, asks for pairing first, or is not the one whose certificate is pinned.";
     Config = 5 "The configuration has a mistake, or would expose an unprotected gateway.";
     ReadOnly = 73 "The state directory cannot be written.";
     Full = 74 "The disk that holds the state directory is full.";
@@ -46,12 +46,14 @@ impl From<Failure> for Exit {
         match failure {
             Failure::ArgInvalid => Self::Usage,
             Failure::GatewayUnreachable | Failure::GatewayTimeout => Self::Unreachable,
-            Failure::AuthRefused => Self::Refused,
+            Failure::AuthRefused | Failure::TlsPin => Self::Refused,
             Failure::ConfigInvalid
             | Failure::ConfigRead
             | Failure::ConfigConflict
             | Failure::ModeRemote
             | Failure::AuthMissing
+            | Failure::FunnelNeedsPassword
+            | Failure::TsNeedsLoopback
             | Failure::AuthRequiredForBind => Self::Config,
             Failure::StateReadOnly => Self::ReadOnly,
             Failure::StateFull => Self::Full,
@@ -61,6 +63,8 @@ impl From<Failure> for Exit {
             Failure::StateBroken
             | Failure::PortInUse
             | Failure::BindFailed
+            | Failure::TlsFailed
+            | Failure::TsFailed
             | Failure::ShutdownTimeout
             | Failure::GatewayClosed
             | Failure::RpcError

@@ -4,21 +4,33 @@
 //! the state directory. Answers go to standard output, everything else to standard error. With `--json` the
 //! answer is one JSON value, also when the command fails.
 
+mod announcer;
+mod approvals;
 mod args;
+mod audit;
 mod cells;
 mod chat;
 mod client;
 mod configure;
+mod desk;
+mod devices;
+mod discover;
 mod error;
 mod exit;
 mod import;
 mod models;
+mod node;
 mod nodes;
+mod pair;
 mod serve;
 mod sessions;
 mod show;
 mod target;
 pub mod term;
+mod tls;
+mod token;
+mod tokens;
+mod trust;
 mod usage;
 
 use std::ffi::OsString;
@@ -26,6 +38,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
+use rustix::fs::Mode;
+use rustix::process::{Resource, Rlimit};
 use telson_core::config::Failure;
 
 pub use exit::Exit;
@@ -33,12 +47,15 @@ pub use exit::Exit;
 use crate::config::{Places, environment};
 use crate::runtime::Runtime;
 
-use args::{Cli, Command, Config, Devices, Gateway, GatewayCommand, Models, Shell, Token};
+use args::{Cli, Command, Config, Gateway, GatewayCommand, Models, Shell, Token};
 use error::CliError;
 use term::{Output, Terminal};
 
 /// This program's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The name by which output speaks of this program.
+const NAME: &str = "telson";
 
 /// The command line's definition, for the generated reference.
 pub fn definition() -> clap::Command {
@@ -48,10 +65,21 @@ pub fn definition() -> clap::Command {
 /// Runs the command line of this process. `program` is the binary's name, used when the process was not told
 /// one.
 pub async fn run<R: Runtime>(runtime: R, program: &str) -> ExitCode {
+    keep_private();
     let args: Vec<OsString> = std::env::args_os().collect();
     let invoked = args.first().and_then(|path| Path::new(path).file_stem()?.to_str().map(str::to_owned));
     let program = invoked.unwrap_or_else(|| program.to_owned());
     execute(runtime, &program, args).await.into()
+}
+
+/// Whatever the umask was, what this process writes is for this user only, also what libraries write: the database's
+/// log, drafts, log files. A crash must not leave secrets in a core file (spec 08 S-96).
+fn keep_private() {
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    if let Err(error) = rustix::process::setrlimit(Resource::Core, none) {
+        tracing::debug!(target: "gateway", %error, "core files stay as they are");
+    }
 }
 
 async fn execute<R: Runtime>(runtime: R, program: &str, args: Vec<OsString>) -> Exit {
@@ -64,8 +92,8 @@ async fn execute<R: Runtime>(runtime: R, program: &str, args: Vec<OsString>) -> 
     let env = environment();
     let mut terminal = Terminal::detect(&env, cli.global.no_color);
     terminal.quiet_out = cli.global.json;
-    // A conversation is told as it happens, event by event.
-    let lines = matches!(cli.command, Command::Chat(_));
+    // A conversation, and the life of a node, are told as they happen, event by event.
+    let lines = matches!(cli.command, Command::Chat(_) | Command::Node { command: node::Node::Run(_) });
     let output = Output { json: cli.global.json, lines, terminal };
     let places = Places::resolve(cli.global.state_dir.as_deref(), cli.global.config.as_deref(), env);
     let outcome = match places {
@@ -109,11 +137,17 @@ async fn dispatch<R: Runtime>(
         }
         Command::Usage(args) => usage::run(&runtime, &places, &args, output).await,
         Command::Import(args) => import::run(&runtime, &places, &args, output).await,
-        Command::Token { command: Token::Show } => show::token(&places, output),
-        Command::Devices { command: Devices::List(args) } => {
-            show::devices(&runtime, &places, &args, output).await
-        }
+        Command::Token { command: Token::Show } => token::show(&places, output),
+        Command::Token { command: Token::Rotate } => token::rotate(&runtime, &places, output).await,
+        Command::Node { command } => node::execute(runtime, &places, &command, output).await,
+        Command::Tls { command } => tls::run(&places, command, output),
+        Command::Discover(args) => discover::run(&runtime, &args, output).await,
+        Command::Devices { command } => devices::run(&runtime, &places, command, output).await,
+        Command::Pair(args) => pair::run(&runtime, &places, &args, output).await,
+        Command::Tokens { command } => tokens::run(&runtime, &places, command, output).await,
         Command::Nodes(args) => nodes::run(&runtime, &places, args, output).await,
+        Command::Approvals { command } => approvals::run(&runtime, &places, command, output).await,
+        Command::Audit { command } => audit::run(&runtime, &places, command, output).await,
         Command::Config { command: Config::Validate } => configure::validate(&places, output),
         Command::Completions { shell } => {
             completions(shell, program, output);

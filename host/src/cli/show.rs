@@ -1,21 +1,24 @@
 //! The commands that ask the gateway something and show the answer.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use telson_core::config::{Access, Failure, Flags};
+use telson_core::config::Failure;
 
 use crate::config::Places;
 use crate::logging::escape;
 use crate::runtime::Runtime;
-use crate::state::{Lock, stored_token};
+use crate::state::{Holder, Lock, is_tailnet};
+use crate::tls::Leaf;
 
 use super::args::{Call, Client as ClientArgs};
-use super::cells::{age, span, text, words};
+use super::cells::{span, text};
 use super::client::Client;
 use super::error::CliError;
-use super::target::{Credential, NAMED, Target};
+use super::target::{Credential, REMOTE, Target};
 use super::term::Output;
+use super::trust;
 
 /// Connects to the target; a failure says what was tried and what may help.
 pub(crate) async fn connect<R: Runtime>(
@@ -42,9 +45,10 @@ pub(crate) async fn connect_with<R: Runtime>(
 
 /// Adds the target to an error, and the remedy.
 pub(crate) fn explain(error: CliError, places: &Places, target: &Target) -> CliError {
-    let local = target.source != NAMED;
+    let local = target.is_local();
     let remedy = match error.failure {
         Failure::GatewayUnreachable if local => Some("start it with: {program} gateway run".to_owned()),
+        Failure::TlsPin => Some(trust::remedy(target.pin_source, &target.url)),
         Failure::AuthRefused if local && matches!(target.credential, Credential::Nothing) => Some(format!(
             "{} holds no token: was the gateway started with another --state-dir, or with a secret of its own?",
             places.state.run().display()
@@ -83,8 +87,10 @@ struct Status {
     latency: u128,
     hello: Value,
     summary: Value,
+    /// The certificate that it showed.
+    leaf: Option<Leaf>,
     /// The process, when the gateway is the local one.
-    pid: Option<u32>,
+    holder: Option<Holder>,
 }
 
 /// `status`
@@ -98,10 +104,11 @@ pub(crate) async fn status<R: Runtime>(
     let (mut client, target) = connect(runtime, places, args).await?;
     let latency = started.elapsed().as_millis();
     let answer = client.call("status", json!({})).await;
+    let leaf = client.leaf();
     let hello = std::mem::take(&mut client.hello);
     client.close().await;
-    let holder = Lock::holder(&places.state).filter(|_| target.source != NAMED);
-    let status = Status { target, latency, hello, summary: answer?, pid: holder.map(|holder| holder.pid) };
+    let holder = Lock::holder(&places.state).filter(|_| target.is_local());
+    let status = Status { target, latency, hello, summary: answer?, leaf, holder };
     if output.json {
         output.value(&status.json());
         return Ok(());
@@ -117,10 +124,15 @@ impl Status {
     /// The gateway's summary, and how it was reached (spec 05 §15.7).
     fn json(self) -> Value {
         let hello = |path: &str| self.hello.pointer(path).cloned().unwrap_or_default();
+        let tls = json!({
+            "enabled": self.leaf.is_some(), "fingerprint": self.leaf.map(|leaf| leaf.certificate.to_string()),
+            "keyFingerprint": self.leaf.map(|leaf| leaf.key.to_string()),
+        });
         let gateway = json!({
-            "mode": "local", "url": self.target.url, "urlSource": self.target.source, "misconfigured": false,
+            "mode": if self.target.source == REMOTE { "remote" } else { "local" }, "url": self.target.url, "urlSource": self.target.source, "misconfigured": false,
             "reachable": true, "connectLatencyMs": self.latency, "authMode": self.target.credential.as_str(),
-            "self": hello("/server"), "uptimeMs": hello("/snapshot/uptimeMs"), "pid": self.pid,
+            "self": hello("/server"), "uptimeMs": hello("/snapshot/uptimeMs"), "pid": self.holder.as_ref().map(|holder| holder.pid),
+            "listen": self.holder.as_ref().map(|holder| &holder.listen), "reach": self.reach(), "tls": tls,
             "configPath": hello("/snapshot/configPath"), "stateDir": hello("/snapshot/stateDir"),
             "warnings": self.target.warnings, "error": null,
         });
@@ -133,10 +145,16 @@ impl Status {
         summary
     }
 
+    /// Who can connect to the local gateway, going by the addresses on which it listens.
+    fn reach(&self) -> Option<&'static str> {
+        let listen = &self.holder.as_ref().filter(|holder| !holder.listen.is_empty())?.listen;
+        Some(reach(listen.iter().map(SocketAddr::ip)))
+    }
+
     fn pairs(&self) -> Vec<(&'static str, String)> {
         let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or("unknown").to_owned();
         let hello = |path: &str| self.hello.pointer(path);
-        let pid = self.pid.map_or_else(String::new, |pid| format!(", pid {pid}"));
+        let pid = self.holder.as_ref().map_or_else(String::new, |holder| format!(", pid {}", holder.pid));
         let uptime = hello("/snapshot/uptimeMs").and_then(Value::as_u64).unwrap_or(0);
         let presence = hello("/snapshot/presence").and_then(Value::as_array).map_or(0, Vec::len);
         let sessions = self.summary.pointer("/sessions/count").and_then(Value::as_u64).unwrap_or(0);
@@ -145,6 +163,12 @@ impl Status {
             ("Version", format!("{}{pid}", text(hello("/server/version")))),
             ("Uptime", span(uptime)),
             ("Answer", format!("{} ms", self.latency)),
+            ("Reach", self.reach().unwrap_or("unknown: it runs elsewhere").to_owned()),
+            (
+                "TLS",
+                self.leaf
+                    .map_or_else(|| "off".to_owned(), |leaf| format!("on, certificate {}", leaf.certificate)),
+            ),
             ("Auth", self.target.credential.as_str().to_owned()),
             ("Model", text(self.summary.pointer("/sessions/defaults/model"))),
             ("Sessions", sessions.to_string()),
@@ -152,6 +176,20 @@ impl Status {
             ("State", text(hello("/snapshot/stateDir"))),
             ("Config", text(hello("/snapshot/configPath"))),
         ]
+    }
+}
+
+/// Who can connect to these addresses.
+fn reach(addresses: impl Iterator<Item = IpAddr>) -> &'static str {
+    let open: Vec<IpAddr> = addresses.filter(|ip| !ip.is_loopback()).collect();
+    if open.is_empty() {
+        "this machine only"
+    } else if open.iter().all(is_tailnet) {
+        "this machine and its tailnet"
+    } else if open.iter().any(IpAddr::is_unspecified) {
+        "every machine that reaches this one"
+    } else {
+        "this machine and the network of the address"
     }
 }
 
@@ -206,83 +244,5 @@ pub(crate) async fn call<R: Runtime>(
         output.note(&format!("Gateway call: {}", args.method));
     }
     output.value(&answer);
-    Ok(())
-}
-
-/// `devices list`
-pub(crate) async fn devices<R: Runtime>(
-    runtime: &R,
-    places: &Places,
-    args: &ClientArgs,
-    output: Output,
-) -> Result<(), CliError> {
-    let list = ask(runtime, places, args, "device.pair.list", json!({})).await?;
-    if output.json {
-        output.value(&list);
-        return Ok(());
-    }
-    let of = |name: &str| list.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
-    let (pending, paired) = (of("pending"), of("paired"));
-    if pending.is_empty() && paired.is_empty() {
-        output.line("No devices.");
-    }
-    if !pending.is_empty() {
-        output.line("Waiting:");
-        let rows = pending.iter().map(|device| {
-            let name = text(device, "displayName");
-            vec![
-                text(device, "requestId"),
-                name,
-                words(device, "role", "roles"),
-                text(device, "platform"),
-                age(device.get("ts")),
-            ]
-        });
-        output.table(&["REQUEST", "NAME", "ROLE", "PLATFORM", "ASKED"], rows);
-    }
-    if !paired.is_empty() {
-        output.line("Paired:");
-        let rows = paired.iter().map(|device| {
-            let id: String = text(device, "deviceId").chars().take(12).collect();
-            let name = text(device, "displayName");
-            let scopes = words(device, "scope", "scopes").replace("operator.", "");
-            vec![
-                id,
-                name,
-                words(device, "role", "roles"),
-                scopes,
-                text(device, "platform"),
-                age(device.get("approvedAtMs")),
-            ]
-        });
-        output.table(&["DEVICE", "NAME", "ROLE", "SCOPES", "PLATFORM", "PAIRED"], rows);
-    }
-    Ok(())
-}
-
-/// `token show`
-pub(crate) fn token(places: &Places, output: Output) -> Result<(), CliError> {
-    let loaded = places.load(&Flags::default())?;
-    let none = |message: &str| CliError::new(Failure::AuthMissing, message);
-    let (token, source) = match loaded.access {
-        Access::Token(token) => (token, "configuration or environment"),
-        Access::MadeToken => {
-            let made = stored_token(&places.state)?;
-            let missing = || {
-                none("there is no token yet").hint("it is made at the first start of: {program} gateway run")
-            };
-            (made.ok_or_else(missing)?, "made at the first start")
-        }
-        Access::Password(_) => return Err(none("the gateway asks for a password, not for a token")),
-        Access::TrustedProxy(_) => {
-            return Err(none("the gateway takes the users that its proxy names, and no token"));
-        }
-        Access::Open => return Err(none("the gateway asks for nothing: its auth mode is none")),
-    };
-    if output.json {
-        output.value(&json!({"ok": true, "token": token.expose(), "source": source}));
-    } else {
-        output.line(token.expose());
-    }
     Ok(())
 }

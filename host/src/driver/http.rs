@@ -24,6 +24,7 @@ use telson_core::peer::{Listener, Peer};
 
 use crate::net::patience::Patient;
 use crate::net::timer::HyperTimer;
+use crate::net::tls::Stream;
 use crate::runtime::Runtime;
 
 use super::answer::{self, Answer, Content};
@@ -44,7 +45,13 @@ const BUFFER: usize = 32 * 1024;
 type Io<R> = FuturesIo<Line<R>>;
 
 /// Serves one connection until it ends, is upgraded, or the gateway goes down.
-pub(super) async fn serve<R: Runtime>(context: Context<R>, place: Place, stream: R::Stream, addr: IpAddr) {
+pub(super) async fn serve<R: Runtime>(
+    context: Context<R>,
+    place: Place,
+    stream: Stream<R::Stream>,
+    (addr, listener): (IpAddr, Listener),
+) {
+    let secure = matches!(stream, Stream::Tls(_));
     let line = Line::new(Patient::new(context.runtime.clone(), stream, WRITE_PATIENCE));
     let runtime = context.runtime.clone();
     let closing = context.closing.clone();
@@ -52,6 +59,8 @@ pub(super) async fn serve<R: Runtime>(context: Context<R>, place: Place, stream:
     let client = Client {
         context,
         addr: addr.to_canonical(),
+        secure,
+        listener,
         line: line.clone(),
         cut,
         unread: AtomicBool::new(false),
@@ -94,6 +103,10 @@ pub(super) async fn serve<R: Runtime>(context: Context<R>, place: Place, stream:
 struct Client<R: Runtime> {
     context: Context<R>,
     addr: IpAddr,
+    /// Whether it speaks TLS.
+    secure: bool,
+    /// On which listener it came.
+    listener: Listener,
     line: Line<R>,
     /// Ends the connection at once.
     cut: Sender<()>,
@@ -292,7 +305,7 @@ impl<R: Runtime> Client<R> {
     }
 
     fn peer(&self, head: &[(String, String)]) -> Peer {
-        Peer::seen(self.addr, Listener::Main, head)
+        Peer { secure: self.secure, ..Peer::seen(self.addr, self.listener, head) }
     }
 }
 

@@ -16,6 +16,7 @@ use futures_util::future::select;
 use futures_util::io::{AsyncRead, AsyncWrite};
 
 use crate::net::patience::Patient;
+use crate::net::tls::Stream;
 use crate::runtime::Runtime;
 
 use super::Pinned;
@@ -41,7 +42,7 @@ pub(super) struct Line<R: Runtime>(Arc<Mutex<Wire<R>>>);
 
 struct Wire<R: Runtime> {
     /// `None` once the socket speaks another protocol.
-    stream: Option<Patient<R, R::Stream>>,
+    stream: Option<Patient<R, Stream<R::Stream>>>,
     /// Read ahead of hyper.
     ahead: BytesMut,
     /// The client sends nothing more.
@@ -57,13 +58,13 @@ impl<R: Runtime> Clone for Line<R> {
 }
 
 impl<R: Runtime> Line<R> {
-    pub(super) fn new(stream: Patient<R, R::Stream>) -> Self {
+    pub(super) fn new(stream: Patient<R, Stream<R::Stream>>) -> Self {
         let wire = Wire { stream: Some(stream), ahead: BytesMut::new(), ended: false, clean: true };
         Self(Arc::new(Mutex::new(wire)))
     }
 
     /// Takes the socket for another protocol, with what was read ahead.
-    pub(super) fn take(&self) -> Option<(R::Stream, BytesMut)> {
+    pub(super) fn take(&self) -> Option<(Stream<R::Stream>, BytesMut)> {
         let mut wire = self.lock();
         let stream = wire.stream.take()?.into_inner();
         Some((stream, std::mem::take(&mut wire.ahead)))

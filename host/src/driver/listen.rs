@@ -1,7 +1,7 @@
 //! Listening: binding, accepting, and staying alive when neither goes well (spec 04 §1.1).
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
@@ -14,8 +14,8 @@ use telson_core::settings::AuthSettings;
 use crate::runtime::Runtime;
 
 use super::ServeError;
-use super::http;
 use super::link::{Context, Event};
+use super::tls::Door;
 
 /// Connections that may wait to be accepted: a reconnect storm after a restart must not be turned away.
 const BACKLOG: i32 = 1_024;
@@ -26,29 +26,40 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// HTTP connections that may be open at once, upgraded ones not counted. One more is dropped at once.
 const HTTP_CONNECTIONS: usize = 1_024;
 
-/// Binds every address. The first must work, a further one need not.
+/// Binds every address, or none. Where the gateway listens on 127.0.0.1, `::1` comes along when it can
+/// [D-29]; a host may have no IPv6 at all.
 pub(super) fn bind<R: Runtime>(
     runtime: &R,
     addrs: &[SocketAddr],
+    scheme: &'static str,
 ) -> Result<Vec<(SocketAddr, R::Listener)>, ServeError> {
     let (first, further) = addrs.split_first().ok_or(ServeError::NoListener)?;
-    let mut bound = vec![open(runtime, *first).map_err(|cause| refusal(*first, cause))?];
+    let mut bound = vec![open(runtime, *first).map_err(|cause| refusal(*first, scheme, cause))?];
     let port = bound.first().map_or(first.port(), |(addr, _)| addr.port());
     for addr in further {
         let addr = SocketAddr::new(addr.ip(), if addr.port() == 0 { port } else { addr.port() });
         match open(runtime, addr) {
             Ok(listener) => bound.push(listener),
-            Err(cause) => tracing::warn!(target: "gateway", "not listening on ws://{addr} as well: {cause}"),
+            Err(cause) if addr.ip() == Ipv6Addr::LOCALHOST => {
+                tracing::warn!(target: "gateway", "not listening on {scheme}://{addr} as well: {cause}");
+            }
+            Err(cause) => return Err(refusal(addr, scheme, cause)),
         }
     }
     Ok(bound)
 }
 
-fn refusal(addr: SocketAddr, cause: io::Error) -> ServeError {
+/// Binds the address for the tailnet's proxy: any free port of this machine.
+pub(super) fn bind_tailnet<R: Runtime>(runtime: &R) -> Result<(SocketAddr, R::Listener), ServeError> {
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    open(runtime, any).map_err(|cause| refusal(any, "http", cause))
+}
+
+fn refusal(addr: SocketAddr, scheme: &'static str, cause: io::Error) -> ServeError {
     if cause.kind() == io::ErrorKind::AddrInUse {
-        return ServeError::PortInUse(addr);
+        return ServeError::PortInUse { addr, scheme };
     }
-    ServeError::Bind { addr, cause }
+    ServeError::Bind { addr, scheme, cause }
 }
 
 fn open<R: Runtime>(runtime: &R, addr: SocketAddr) -> io::Result<(SocketAddr, R::Listener)> {
@@ -68,18 +79,23 @@ fn open<R: Runtime>(runtime: &R, addr: SocketAddr) -> io::Result<(SocketAddr, R:
 }
 
 /// Says where the gateway listens, in the form that scripts wait for (spec 05 §5.3).
-pub(super) fn announce(bound: &[SocketAddr]) {
+pub(super) fn announce(bound: &[SocketAddr], scheme: &str) {
     for (index, addr) in bound.iter().enumerate() {
         if index == 0 {
-            tracing::info!(target: "gateway", "listening on ws://{addr} (PID {})", std::process::id());
+            tracing::info!(target: "gateway", "listening on {scheme}://{addr} (PID {})", std::process::id());
         } else {
-            tracing::info!(target: "gateway", "listening on ws://{addr}");
+            tracing::info!(target: "gateway", "listening on {scheme}://{addr}");
         }
     }
 }
 
 /// Accepts until the gateway goes down. No failure of an accept ends it.
-pub(super) async fn accept<R: Runtime>(context: Context<R>, addr: SocketAddr, listener: R::Listener) {
+pub(super) async fn accept<R: Runtime>(
+    context: Context<R>,
+    addr: SocketAddr,
+    listener: R::Listener,
+    door: Door,
+) {
     let closing = context.closing.clone();
     let closed = std::pin::pin!(closing.recv());
     let mut closed = closed;
@@ -91,14 +107,14 @@ pub(super) async fn accept<R: Runtime>(context: Context<R>, addr: SocketAddr, li
         };
         match accepted {
             Ok((stream, peer)) => match context.enter(HTTP_CONNECTIONS) {
-                Some(place) => context.spawn(http::serve(context.clone(), place, stream, peer.ip())),
+                Some(place) => context.spawn(door.clone().serve(context.clone(), place, stream, peer.ip())),
                 None => {
                     tracing::debug!(target: "gateway", %peer, "too many open connections; this one is dropped");
                 }
             },
             Err(error) if is_the_clients(&error) => {}
             Err(error) => {
-                tracing::warn!(target: "gateway", "cannot accept on ws://{addr}: {error}");
+                tracing::warn!(target: "gateway", "cannot accept on {}://{addr}: {error}", door.scheme());
                 context.runtime.sleep_until(Instant::now() + PAUSE).await;
             }
         }

@@ -6,7 +6,7 @@
 
 mod answer;
 mod body;
-mod clock;
+pub(crate) mod clock;
 mod ending;
 mod engine;
 mod exchange;
@@ -22,11 +22,13 @@ mod processes;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod upgrade;
 
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_channel::Receiver;
@@ -36,6 +38,7 @@ use telson_core::{Joined, Now, Seed};
 
 use crate::runtime::{Runtime, Signal};
 use crate::store::StoreHandle;
+use crate::tls::Live;
 
 use engine::Engine;
 use link::Context;
@@ -48,8 +51,10 @@ const LAST_WORDS: Duration = Duration::from_millis(250);
 pub struct ServeOptions {
     /// What the machines are told once.
     pub settings: Settings,
-    /// Where to listen. The first must work; a further one that does not is only warned of.
+    /// Where to listen. Every address must work, but `::1` behind another one.
     pub listeners: Vec<SocketAddr>,
+    /// The certificate, when the port speaks TLS.
+    pub tls: Option<Arc<Live>>,
     /// Where the gateway's state is kept.
     pub store: StoreHandle,
     /// 32 bytes from the operating system.
@@ -58,6 +63,8 @@ pub struct ServeOptions {
     pub signals: Signals,
     /// What the gateway asks for, each time that the operator has changed it.
     pub changes: Option<Receiver<AuthSettings>>,
+    /// Whether to listen for the tailnet's proxy as well, on a loopback address of its own.
+    pub tailnet: bool,
     /// Told once when the gateway listens and has loaded its state, with the addresses on which it listens.
     pub on_ready: Option<OnReady>,
     /// Called at each `SIGHUP`: reopens the log file.
@@ -93,19 +100,29 @@ pub enum Exit {
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// Something listens there already.
-    #[error("another gateway instance is already listening on ws://{0}")]
-    PortInUse(SocketAddr),
+    #[error("another gateway instance is already listening on {scheme}://{addr}")]
+    PortInUse {
+        /// The address.
+        addr: SocketAddr,
+        /// `ws` or `wss`.
+        scheme: &'static str,
+    },
     /// The address cannot be bound.
-    #[error("failed to bind gateway socket on ws://{addr}: {cause}")]
+    #[error("failed to bind gateway socket on {scheme}://{addr}: {cause}")]
     Bind {
         /// The address.
         addr: SocketAddr,
+        /// `ws` or `wss`.
+        scheme: &'static str,
         /// The operating system's reason.
         cause: io::Error,
     },
     /// No address was given.
     #[error("no address to listen on was given")]
     NoListener,
+    /// The operator wants no gateway that Tailscale does not stand in front of.
+    #[error("tailscale: {0}")]
+    Tailnet(String),
     /// Signals cannot be caught.
     #[error("signals cannot be caught: {0}")]
     Signals(io::Error),
@@ -131,26 +148,47 @@ pub async fn serve_with<R: Runtime, M: Machines>(
     options: ServeOptions,
     make: impl FnOnce(Settings, Seed, Now) -> M,
 ) -> Result<Exit, ServeError> {
-    let ServeOptions { settings, listeners, store, seed, signals, changes, on_ready, on_hangup } = options;
+    let ServeOptions {
+        settings,
+        listeners,
+        tls,
+        store,
+        seed,
+        signals,
+        changes,
+        tailnet,
+        on_ready,
+        on_hangup,
+    } = options;
     let signals: engine::SignalStream = match signals {
         Signals::Process => Box::pin(runtime.signals().map_err(ServeError::Signals)?),
         Signals::Channel(channel) => Box::pin(channel),
     };
     listen::raise_file_limit();
-    let sockets = listen::bind(&runtime, &listeners)?;
+    let door = tls::Door::new(tls.clone());
+    let scheme = door.scheme();
+    let sockets = listen::bind(&runtime, &listeners, scheme)?;
     let max_message = settings.limits.v3.max_payload.max(settings.limits.v4.max_payload);
     let (context, events, guard) = Context::new(runtime.clone(), max_message);
     let bound: Vec<SocketAddr> = sockets.iter().map(|(addr, _)| *addr).collect();
+    let proxied = if tailnet { Some(listen::bind_tailnet(&runtime)?) } else { None };
+    let tailnet = proxied.as_ref().map(|(addr, _)| *addr);
     for (addr, socket) in sockets {
-        context.spawn(listen::accept(context.clone(), addr, socket));
+        context.spawn(listen::accept(context.clone(), addr, socket, door.clone()));
     }
-    let listening = Some(Listening { addrs: bound.clone(), tailnet: None });
+    if let Some((addr, socket)) = proxied {
+        context.spawn(listen::accept(context.clone(), addr, socket, tls::Door::Tailnet));
+    }
+    let listening = Some(Listening { addrs: bound.clone(), tailnet });
     let ready = Box::new(move || {
-        listen::announce(&bound);
+        listen::announce(&bound, scheme);
         if let Some(on_ready) = on_ready {
             on_ready(&bound);
         }
     });
+    if let Some(live) = tls {
+        context.spawn(tls::watch(context.clone(), live));
+    }
     if let Some(changes) = changes {
         context.spawn(listen::pass_on(context.events.clone(), changes));
     }

@@ -18,6 +18,7 @@ use telson_core::guard::{Forbidden, judge_url};
 use url::{Host, Url};
 
 use crate::runtime::Runtime;
+use crate::tls::Trust;
 
 use super::dial::{dial, dial_public};
 use super::tls::{self, Stream};
@@ -210,7 +211,7 @@ async fn connect<R: Runtime>(
             .map_err(|forbidden| FetchError::Forbidden(forbidden.to_string()))?,
     };
     if target.secure {
-        tls::connect(stream, &target.host).await.map_err(refuse)
+        tls::connect(stream, &target.host, &Trust::Public).await.map_err(refuse)
     } else {
         Ok(Stream::Plain(stream))
     }

@@ -4,5 +4,5 @@ pub(crate) mod dial;
 pub mod fetch;
 pub(crate) mod patience;
 pub(crate) mod timer;
-mod tls;
+pub(crate) mod tls;
 pub mod ws;

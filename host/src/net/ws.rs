@@ -11,6 +11,8 @@ use url::{Host, Url};
 
 use crate::runtime::Runtime;
 
+use crate::tls::{Leaf, Pin, Trust, mismatch};
+
 use super::dial::dial;
 use super::tls::{self, Stream};
 
@@ -18,7 +20,10 @@ use super::tls::{self, Stream};
 const MAX_MESSAGE: usize = 128 * 1024 * 1024;
 
 /// A connection to a gateway.
-pub struct WsClient<R: Runtime>(WebSocketStream<Stream<R::Stream>>);
+pub struct WsClient<R: Runtime> {
+    socket: WebSocketStream<Stream<R::Stream>>,
+    leaf: Option<Leaf>,
+}
 
 /// What the gateway says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +53,16 @@ pub enum WsError {
         /// The operating system's or the TLS library's reason.
         cause: io::Error,
     },
+    /// The server's certificate is not the pinned one. Nothing was sent to it.
+    #[error("{authority} shows the certificate {}, not the pinned {}", found.certificate, list(pinned))]
+    Pin {
+        /// The host and port that were asked.
+        authority: String,
+        /// The fingerprints that would have been right.
+        pinned: Vec<Pin>,
+        /// What the server showed.
+        found: Leaf,
+    },
     /// Something answers there, but it is no gateway or does not want to talk.
     #[error("the server answered the upgrade with HTTP {status}: {body}")]
     Refused {
@@ -61,17 +76,24 @@ pub enum WsError {
     Broken(String),
 }
 
+fn list(pins: &[Pin]) -> String {
+    pins.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
+}
+
 /// Connects to a gateway at `ws://` or `wss://`.
 ///
 /// # Errors
 /// See [`WsError`]. There is no time limit: the caller sets one.
-pub async fn connect<R: Runtime>(runtime: &R, url: &str) -> Result<WsClient<R>, WsError> {
+pub async fn connect<R: Runtime>(runtime: &R, url: &str, trust: &Trust) -> Result<WsClient<R>, WsError> {
     let parsed = Url::parse(url).map_err(|error| WsError::Url(error.to_string()))?;
     let secure = match parsed.scheme() {
         "ws" => false,
         "wss" => true,
         other => return Err(WsError::Url(format!("the scheme is {other}"))),
     };
+    if !secure && *trust != Trust::Public {
+        return Err(WsError::Url("a certificate is pinned, and ws:// shows none".to_owned()));
+    }
     let host = match parsed.host() {
         Some(Host::Domain(name)) => name.to_owned(),
         Some(Host::Ipv4(addr)) => addr.to_string(),
@@ -82,8 +104,12 @@ pub async fn connect<R: Runtime>(runtime: &R, url: &str) -> Result<WsClient<R>, 
     let authority = format!("{}:{port}", parsed.host_str().unwrap_or_default());
     let refuse = |cause| WsError::Connect { authority: authority.clone(), cause };
     let stream = dial(runtime, &host, port).await.map_err(refuse)?;
-    let stream =
-        if secure { tls::connect(stream, &host).await.map_err(refuse)? } else { Stream::Plain(stream) };
+    let stream = if secure {
+        tls::connect(stream, &host, trust).await.map_err(|error| refused(error, &authority))?
+    } else {
+        Stream::Plain(stream)
+    };
+    let leaf = stream.leaf();
     let config = WebSocketConfig::default()
         .read_buffer_size(16 * 1024)
         .write_buffer_size(0)
@@ -91,7 +117,16 @@ pub async fn connect<R: Runtime>(runtime: &R, url: &str) -> Result<WsClient<R>, 
         .max_frame_size(Some(MAX_MESSAGE));
     let upgraded = async_tungstenite::client_async_with_config(parsed.as_str(), stream, Some(config)).await;
     let (socket, _) = upgraded.map_err(failure)?;
-    Ok(WsClient(socket))
+    Ok(WsClient { socket, leaf })
+}
+
+/// Why there is no TLS connection.
+fn refused(cause: io::Error, authority: &str) -> WsError {
+    let authority = authority.to_owned();
+    match mismatch(&cause) {
+        Some(mismatch) => WsError::Pin { authority, pinned: mismatch.pinned.clone(), found: mismatch.found },
+        None => WsError::Connect { authority, cause },
+    }
 }
 
 fn failure(error: tungstenite::Error) -> WsError {
@@ -105,12 +140,17 @@ fn failure(error: tungstenite::Error) -> WsError {
 }
 
 impl<R: Runtime> WsClient<R> {
+    /// The certificate that the gateway showed; `None` without TLS.
+    pub fn leaf(&self) -> Option<Leaf> {
+        self.leaf
+    }
+
     /// Sends a text message; returns when it has left.
     ///
     /// # Errors
     /// [`WsError::Broken`].
     pub async fn send(&mut self, text: String) -> Result<(), WsError> {
-        self.0.send(Message::text(text)).await.map_err(failure)
+        self.socket.send(Message::text(text)).await.map_err(failure)
     }
 
     /// The next message, or the close. Pings are answered on the way. May be given up and called again.
@@ -119,7 +159,7 @@ impl<R: Runtime> WsClient<R> {
     /// [`WsError::Broken`] when what came is no WebSocket message.
     pub async fn recv(&mut self) -> Result<Received, WsError> {
         loop {
-            return match self.0.next().await {
+            return match self.socket.next().await {
                 Some(Ok(Message::Text(text))) => Ok(Received::Text(text.as_str().to_owned())),
                 Some(Ok(Message::Close(frame))) => Ok(closed(frame)),
                 Some(Ok(Message::Binary(_))) => Err(WsError::Broken("a binary message came".to_owned())),
@@ -137,9 +177,14 @@ impl<R: Runtime> WsClient<R> {
     }
 
     /// Says that this was all, and lets go.
-    pub async fn close(mut self) {
-        let frame = CloseFrame { code: CloseCode::Normal, reason: "done".into() };
-        let _ = self.0.close(Some(frame)).await;
+    pub async fn close(self) {
+        self.close_with(CloseCode::Normal.into(), "done").await;
+    }
+
+    /// The same for a reason.
+    pub async fn close_with(mut self, code: u16, reason: &'static str) {
+        let frame = CloseFrame { code: code.into(), reason: reason.into() };
+        let _ = self.socket.close(Some(frame)).await;
     }
 }
 

@@ -19,7 +19,7 @@ pub fn facts(state: &StateDir, config_file: &Path) -> Facts {
     let uname = rustix::system::uname();
     Facts {
         version: crate::cli::VERSION.to_owned(),
-        host: uname.nodename().to_string_lossy().into_owned(),
+        host: host_name(),
         ip: route_to(SOMEWHERE).filter(|ip| !ip.is_loopback()).map(|ip| ip.to_string()),
         platform: platform(&uname.release().to_string_lossy()),
         device_family: family().to_owned(),
@@ -27,6 +27,11 @@ pub fn facts(state: &StateDir, config_file: &Path) -> Facts {
         state_dir: state.path().display().to_string(),
         utc_offset_secs: jiff::tz::TimeZone::system().to_offset(jiff::Timestamp::now()).seconds(),
     }
+}
+
+/// This host's own name.
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// The system and its version, such as `linux 6.8.0`.
@@ -49,13 +54,18 @@ fn family() -> &'static str {
 /// What decides where to listen.
 pub fn surroundings() -> Surroundings {
     let container = ["/.dockerenv", "/run/.containerenv"].iter().any(|mark| Path::new(mark).exists());
-    Surroundings { tailnet: route_to(TAILNET).filter(is_tailnet), container }
+    Surroundings { tailnet: route_to(TAILNET).filter(|ip| is_tailnet(&IpAddr::V4(*ip))), container }
 }
 
-/// Whether an address lies in 100.64.0.0/10.
-fn is_tailnet(ip: &Ipv4Addr) -> bool {
-    let [first, second, ..] = ip.octets();
-    first == 100 && (64..128).contains(&second)
+/// Whether an address is one that tailnets use: 100.64.0.0/10, fd7a:115c:a1e0::/48 (spec 05 §6.1).
+pub fn is_tailnet(ip: &IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            let [first, second, ..] = ip.octets();
+            first == 100 && (64..128).contains(&second)
+        }
+        IpAddr::V6(ip) => matches!(ip.segments(), [0xfd7a, 0x115c, 0xa1e0, ..]),
+    }
 }
 
 /// The own address from which packets to somewhere would leave. A datagram socket that is connected sends

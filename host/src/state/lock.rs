@@ -6,6 +6,7 @@
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, Write as _};
+use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -36,6 +37,12 @@ pub struct Holder {
     /// Its state directory.
     #[serde(default)]
     pub state_dir: String,
+    /// The addresses on which it listens, once it does.
+    #[serde(default)]
+    pub listen: Vec<SocketAddr>,
+    /// Whether its port speaks TLS.
+    #[serde(default)]
+    pub tls: bool,
 }
 
 impl Holder {
@@ -48,7 +55,17 @@ impl Holder {
             version: crate::cli::VERSION.to_owned(),
             config_path: config_path.display().to_string(),
             state_dir: state.path().display().to_string(),
+            listen: Vec::new(),
+            tls: false,
         }
+    }
+
+    /// The same, at work on these addresses.
+    #[must_use]
+    pub fn listening(mut self, addrs: &[SocketAddr], tls: bool) -> Self {
+        self.listen = addrs.to_vec();
+        self.tls = tls;
+        self
     }
 }
 
@@ -145,5 +162,7 @@ fn unknown(state: &StateDir) -> Holder {
         version: String::new(),
         config_path: String::new(),
         state_dir: state.path().display().to_string(),
+        listen: Vec::new(),
+        tls: false,
     }
 }

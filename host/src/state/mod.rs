@@ -18,9 +18,9 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use telson_core::config::{Environment, Failure};
 
-pub use facts::{facts, surroundings};
+pub use facts::{facts, host_name, is_tailnet, surroundings};
 pub use lock::{Holder, Lock};
-pub use token::{made_token, stored_token};
+pub use token::{made_token, new_token, stored_token, token_file};
 
 /// How long to wait for another gateway that is just ending.
 pub const LOCK_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
@@ -140,6 +140,11 @@ impl StateDir {
     /// Where log files go.
     pub fn logs(&self) -> PathBuf {
         self.0.join("logs")
+    }
+
+    /// Where the certificate is that is made here.
+    pub fn tls(&self) -> PathBuf {
+        self.0.join("gateway").join("tls")
     }
 
     /// Where a gateway at work leaves its lock and its token.

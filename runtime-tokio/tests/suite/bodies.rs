@@ -112,7 +112,7 @@ pub fn a_body_that_grows_too_large_is_refused_while_it_is_sent<R: Runtime>(runti
 }
 
 pub fn a_body_of_which_nothing_more_comes_is_given_up<R: Runtime>(runtime: &R) {
-    let stage = Stage::start(&Hasty(runtime.clone()));
+    let stage = Stage::start(&Hasty(runtime.clone(), 100));
     let mut client = Client::connect(stage.addr);
     client.send((post(10) + "tide").as_bytes());
     let (id, _) = stage.request();

@@ -5,11 +5,15 @@ use std::time::Duration;
 
 use telson_host::net::ws::{Received, WsError, connect};
 use telson_host::runtime::Runtime;
+use telson_host::tls::Trust;
 
 use super::gateway::Gateway;
 
 /// Runs async work on a runtime and waits for its outcome.
-fn block<R: Runtime, T: Send + 'static>(runtime: &R, work: impl Future<Output = T> + Send + 'static) -> T {
+pub fn block<R: Runtime, T: Send + 'static>(
+    runtime: &R,
+    work: impl Future<Output = T> + Send + 'static,
+) -> T {
     let (done, outcome) = mpsc::channel();
     runtime.spawn(async move {
         let _ = done.send(work.await);
@@ -19,14 +23,15 @@ fn block<R: Runtime, T: Send + 'static>(runtime: &R, work: impl Future<Output = 
 
 fn url<R: Runtime>(runtime: &R, url: String) -> Result<(), WsError> {
     let own = runtime.clone();
-    block(runtime, async move { connect(&own, &url).await.map(|_| ()) })
+    block(runtime, async move { connect(&own, &url, &Trust::Public).await.map(|_| ()) })
 }
 
 pub fn the_client_hears_the_challenge_and_the_close<R: Runtime>(runtime: &R) {
     let gateway = Gateway::start(runtime);
     let (addr, own) = (gateway.addr, runtime.clone());
     let (challenge, close) = block(runtime, async move {
-        let mut client = connect(&own, &format!("ws://localhost:{}/any/path", addr.port())).await.unwrap();
+        let url = format!("ws://localhost:{}/any/path", addr.port());
+        let mut client = connect(&own, &url, &Trust::Public).await.unwrap();
         let challenge = client.recv().await.unwrap();
         client.send("not JSON".to_owned()).await.unwrap();
         (challenge, client.recv().await.unwrap())

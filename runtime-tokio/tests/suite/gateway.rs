@@ -1,7 +1,7 @@
 //! A gateway in this process, on any runtime.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use async_channel::Sender;
@@ -10,6 +10,7 @@ use telson_core::settings::{AuthMode, Settings};
 use telson_host::driver::{Exit, ServeError, ServeOptions, Signals, serve};
 use telson_host::runtime::{Runtime, Signal};
 use telson_host::store;
+use telson_host::tls::Live;
 
 pub const TOKEN: &str = "a token of the operator";
 
@@ -37,15 +38,25 @@ impl Gateway {
     pub fn start_with<R: Runtime>(runtime: &R, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = settings();
         change(&mut settings);
-        Self::launch(runtime, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), settings).unwrap()
+        Self::launch(runtime, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), settings, None).unwrap()
+    }
+
+    /// The same with TLS on its port.
+    pub fn start_secure<R: Runtime>(runtime: &R, live: Arc<Live>) -> Self {
+        Self::launch(runtime, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), settings(), Some(live)).unwrap()
     }
 
     /// Starts a gateway on an address, if it can.
     pub fn start_at<R: Runtime>(runtime: &R, addr: SocketAddr) -> Result<Self, ServeError> {
-        Self::launch(runtime, addr, settings())
+        Self::launch(runtime, addr, settings(), None)
     }
 
-    fn launch<R: Runtime>(runtime: &R, addr: SocketAddr, settings: Settings) -> Result<Self, ServeError> {
+    fn launch<R: Runtime>(
+        runtime: &R,
+        addr: SocketAddr,
+        settings: Settings,
+        tls: Option<Arc<Live>>,
+    ) -> Result<Self, ServeError> {
         let state = tempfile::tempdir().unwrap();
         let (signals, channel) = async_channel::unbounded();
         let (ready, bound) = mpsc::channel();
@@ -53,10 +64,12 @@ impl Gateway {
         let options = ServeOptions {
             settings,
             listeners: vec![addr],
+            tls,
             store: store::open(&state.path().join("telson.db")).unwrap(),
             seed: [7; 32].into(),
             signals: Signals::Channel(channel),
             changes: None,
+            tailnet: false,
             on_ready: Some(Box::new(move |addrs| ready.send(addrs[0]).unwrap())),
             on_hangup: None,
         };

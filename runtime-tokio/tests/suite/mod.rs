@@ -16,6 +16,7 @@ pub mod socket;
 pub mod stage;
 pub mod streams;
 pub mod talk;
+pub mod tls;
 
 use std::net::SocketAddr;
 
@@ -93,6 +94,16 @@ macro_rules! stories {
             calling {
                 the_client_hears_the_challenge_and_the_close,
                 the_client_says_what_is_wrong,
+            }
+            tls {
+                a_port_with_tls_serves_http_and_websocket,
+                an_older_client_speaks_tls_1_2,
+                another_certificate_is_told_and_nothing_is_sent,
+                what_is_no_tls_is_closed_without_an_answer_in_the_clear,
+                a_slow_handshake_is_cut_off_and_disturbs_nobody,
+                a_new_certificate_is_taken_up_while_connections_stay,
+                a_client_that_leaves_in_tls_is_gone_once,
+                a_stop_ends_connections_in_tls,
             }
             fetching {
                 a_stream_arrives_in_pieces,

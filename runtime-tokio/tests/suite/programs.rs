@@ -131,7 +131,7 @@ fn ids(stage: &Stage) -> [String; 2] {
 }
 
 pub fn a_killed_process_takes_its_children_with_it_and_says_nothing<R: Runtime>(runtime: &R) {
-    let stage = Stage::start(&Hasty(runtime.clone()));
+    let stage = Stage::start(&Hasty(runtime.clone(), 100));
     shell(&stage, STUBBORN);
     let ids = ids(&stage);
     stage.order(Output::Kill { id: ONE });

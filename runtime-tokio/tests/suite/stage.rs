@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use async_channel::Sender;
@@ -16,6 +16,7 @@ use telson_core::{HttpId, Now, TxId};
 use telson_host::driver::{Machines, ServeOptions, Signals, serve_with};
 use telson_host::runtime::{Process, Program, Runtime, Signal};
 use telson_host::store;
+use telson_host::tls::Live;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -39,7 +40,7 @@ impl Machines for Puppet {
             Input::Started => {
                 self.outputs.push_back(Output::Store(Transaction { id: TxId(1), ops: Vec::new() }));
             }
-            Input::Stored { .. } => {}
+            Input::Stored { .. } | Input::Listening(_) => {}
             Input::Stop { .. } => {
                 self.outputs.extend(self.orders.try_iter());
                 self.outputs.push_back(Output::Stopped);
@@ -79,6 +80,11 @@ pub struct Stage {
 
 impl Stage {
     pub fn start<R: Runtime>(runtime: &R) -> Self {
+        Self::start_with(runtime, None)
+    }
+
+    /// The same with TLS on its port.
+    pub fn start_with<R: Runtime>(runtime: &R, tls: Option<Arc<Live>>) -> Self {
         let state = tempfile::tempdir().unwrap();
         let (signals, channel) = async_channel::unbounded();
         let (ready, bound) = mpsc::channel();
@@ -87,10 +93,12 @@ impl Stage {
         let options = ServeOptions {
             settings: Settings::plain(AuthMode::Token(Secret::new("a token"))),
             listeners: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
+            tls,
             store: store::open(&state.path().join("telson.db")).unwrap(),
             seed: [7; 32].into(),
             signals: Signals::Channel(channel),
             changes: None,
+            tailnet: false,
             on_ready: Some(Box::new(move |addrs| ready.send(addrs[0]).unwrap())),
             on_hangup: None,
         };
@@ -128,7 +136,7 @@ impl Stage {
     /// The next request.
     pub fn request(&self) -> (HttpId, HttpRequest) {
         match self.hears() {
-            Input::Http { id, request } => (id, request),
+            Input::Http { id, request } => (id, *request),
             other => panic!("{other:?} instead of a request"),
         }
     }
@@ -181,9 +189,9 @@ impl Stage {
     }
 }
 
-/// A runtime on which timers are over after a hundredth of their time, so that nobody waits for half a minute.
+/// A runtime on which timers are over after a part of their time, so that nobody waits for half a minute.
 #[derive(Clone)]
-pub struct Hasty<R>(pub R);
+pub struct Hasty<R>(pub R, pub u32);
 
 impl<R: Runtime> Runtime for Hasty<R> {
     type Stream = R::Stream;
@@ -197,7 +205,7 @@ impl<R: Runtime> Runtime for Hasty<R> {
 
     fn sleep_until(&self, at: Instant) -> Self::Sleep {
         let now = Instant::now();
-        self.0.sleep_until(now + at.saturating_duration_since(now) / 100)
+        self.0.sleep_until(now + at.saturating_duration_since(now) / self.1)
     }
 
     fn listener(&self, socket: std::net::TcpListener) -> std::io::Result<Self::Listener> {

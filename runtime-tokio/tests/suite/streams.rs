@@ -158,7 +158,7 @@ pub fn a_client_that_leaves_its_stream_is_gone_once<R: Runtime>(runtime: &R) {
 }
 
 pub fn a_client_that_sends_nothing_more_still_gets_its_answer<R: Runtime>(runtime: &R) {
-    let stage = Stage::start(&Hasty(runtime.clone()));
+    let stage = Stage::start(&Hasty(runtime.clone(), 100));
     let mut client = Client::connect(stage.addr);
     client.send(GET.as_bytes());
     client.0.shutdown(Shutdown::Write).unwrap();

@@ -13,11 +13,14 @@ use sha2::{Digest as _, Sha256};
 use crate::entropy::hex;
 use crate::gateway;
 use crate::http::HttpRequest;
-use crate::ids::{ConnId, DeviceId, HttpId, TxId};
+use crate::ids::{ConnId, DeviceId, HttpId, ProcessId, TxId};
 use crate::joined::{Input, Joined, Output};
 use crate::peer::Peer;
-use crate::settings::Settings;
-use crate::store::{DeviceRecord, Everything, Loaded, Op, Query, StoreError, Transaction};
+use crate::process::ProcessSpec;
+use crate::settings::{AuthSettings, Settings};
+use crate::store::{
+    AuditRecord, DeviceRecord, Everything, Loaded, Op, Query, Record, Shelf, StoreError, Transaction,
+};
 use crate::switchboard;
 use crate::{Now, Seed};
 
@@ -67,12 +70,18 @@ pub(super) struct Bench {
     pub(super) now: Now,
     pub(super) disk: Disk,
     rows: BTreeMap<DeviceId, DeviceRecord>,
+    pub(super) records: BTreeMap<(Shelf, String), Record>,
+    pub(super) book: Vec<AuditRecord>,
     waiting: Vec<Transaction>,
     pub(super) frames: Vec<(ConnId, Value)>,
     closes: BTreeMap<ConnId, (u16, String)>,
     rejected: BTreeMap<ConnId, u16>,
     answered: BTreeMap<HttpId, u16>,
+    /// Processes that run.
+    pub(super) processes: Vec<(ProcessId, ProcessSpec)>,
     serial: u64,
+    /// How many processes there were before this one; each has its own seed.
+    lives: u8,
 }
 
 impl Bench {
@@ -91,12 +100,16 @@ impl Bench {
             now,
             disk: Disk::Prompt,
             rows: BTreeMap::new(),
+            records: BTreeMap::new(),
+            book: Vec::new(),
             waiting: Vec::new(),
             frames: Vec::new(),
             closes: BTreeMap::new(),
             rejected: BTreeMap::new(),
             answered: BTreeMap::new(),
+            processes: Vec::new(),
             serial: 0,
+            lives: 0,
         }
     }
 
@@ -106,10 +119,17 @@ impl Bench {
 
     /// A new process on the same disk.
     pub(super) fn restart(&mut self) {
-        self.machines = Joined::new(self.settings.clone(), Seed::from([6; 32]), self.now);
+        self.lives += 1;
+        self.machines = Joined::new(self.settings.clone(), Seed::from([5 + self.lives; 32]), self.now);
         self.closes.clear();
         self.frames.clear();
         self.start();
+    }
+
+    /// The same with other rules.
+    pub(super) fn restart_with(&mut self, auth: AuthSettings) {
+        self.settings.auth = auth;
+        self.restart();
     }
 
     pub(super) fn machines(&self) -> &Joined {
@@ -136,10 +156,15 @@ impl Bench {
                 Output::Gateway(gateway::Output::Respond { id, response }) => {
                     self.answered.insert(id, response.status);
                 }
+                Output::Gateway(gateway::Output::Spawn { id, spec }) => self.processes.push((id, spec)),
+                Output::Gateway(gateway::Output::Kill { id }) => {
+                    self.processes.retain(|(other, _)| *other != id);
+                }
                 Output::Gateway(gateway::Output::Store(transaction)) => self.write(transaction),
                 Output::Gateway(gateway::Output::Load { id, query: Query::Everything }) => {
                     let devices = self.rows.values().cloned().collect();
-                    let everything = Everything { devices, ..Everything::default() };
+                    let records = self.records.values().cloned().collect();
+                    let everything = Everything { devices, records, ..Everything::default() };
                     let result = Ok(Loaded::Everything(Box::new(everything)));
                     self.machines.handle(self.now, Input::Gateway(gateway::Input::Loaded { id, result }));
                 }
@@ -161,8 +186,15 @@ impl Bench {
 
     fn commit(&mut self, transaction: Transaction) -> TxId {
         for op in transaction.ops {
-            if let Op::PutDevice(record) = op {
-                self.rows.insert(record.id.clone(), record);
+            match op {
+                Op::PutDevice(record) => drop(self.rows.insert(record.id.clone(), record)),
+                Op::DeleteDevice(id) => drop(self.rows.remove(&id)),
+                Op::PutRecord(record) => {
+                    self.records.insert((record.shelf, record.key.clone()), record);
+                }
+                Op::DeleteRecord { shelf, key } => drop(self.records.remove(&(shelf, key))),
+                Op::AppendAudit(line) => self.book.push(line),
+                _ => {}
             }
         }
         transaction.id
@@ -181,6 +213,37 @@ impl Bench {
         }
     }
 
+    /// Writes the first of what a silent disk has been given.
+    pub(super) fn write_one(&mut self) {
+        if !self.waiting.is_empty() {
+            let transaction = self.waiting.remove(0);
+            let id = self.commit(transaction);
+            self.report(id, Ok(()));
+            self.drain();
+        }
+    }
+
+    /// What a silent disk has been given.
+    pub(super) fn waiting(&self) -> &[Transaction] {
+        &self.waiting
+    }
+
+    /// The process dies, and with it what was not written; another one begins.
+    pub(super) fn crash(&mut self) {
+        self.waiting.clear();
+        self.restart();
+    }
+
+    /// What the gateway has in mind of its devices.
+    pub(super) fn memory(&self) -> String {
+        self.machines.gateway().devices.in_mind()
+    }
+
+    /// Whether a connection is open.
+    pub(super) fn is_open(&self, conn: ConnId) -> bool {
+        !self.closes.contains_key(&conn)
+    }
+
     /// The device's row as it is on disk.
     pub(super) fn row(&self, device: &Device) -> Option<Value> {
         self.rows.get(&DeviceId::new(device.id())).map(|row| row.record.to_value())
@@ -188,7 +251,8 @@ impl Bench {
 
     /// Every byte of the rows.
     pub(super) fn rows_text(&self) -> String {
-        self.rows.values().map(|row| row.record.as_str()).collect()
+        let records = self.records.values().map(|row| row.record.as_str());
+        self.rows.values().map(|row| row.record.as_str()).chain(records).collect()
     }
 
     /// Lets time pass, waking the machines whenever they ask for it.
@@ -206,6 +270,15 @@ impl Bench {
         let passed = mono - self.now.mono;
         let passed_ms = u64::try_from(passed.as_millis()).unwrap();
         self.now = Now { mono, wall: self.now.wall + passed_ms };
+    }
+
+    /// The same while a client goes on answering pings.
+    pub(super) fn pass_alive(&mut self, conn: ConnId, time: Duration) {
+        let end = self.now.mono + time;
+        while self.now.mono < end {
+            self.pass((end - self.now.mono).min(Duration::from_secs(20)));
+            self.handle(Input::Switchboard(switchboard::Input::Pong { conn }));
+        }
     }
 
     /// Opens a connection; returns it and the nonce of its challenge.
@@ -230,7 +303,7 @@ impl Bench {
 
     /// The status of an HTTP request that is answered at once.
     pub(super) fn http(&mut self, id: HttpId, request: HttpRequest) -> u16 {
-        self.handle(Input::Gateway(gateway::Input::Http { id, request }));
+        self.handle(Input::Gateway(gateway::Input::Http { id, request: Box::new(request) }));
         self.answered.remove(&id).expect("an answer")
     }
 
@@ -402,6 +475,10 @@ impl Client {
         self.credential("deviceToken", value)
     }
 
+    pub(super) fn bootstrap_token(self, value: &str) -> Self {
+        self.credential("bootstrapToken", value)
+    }
+
     pub(super) fn device(mut self, device: &Device) -> Self {
         self.device = Some(device.clone());
         self
@@ -432,7 +509,8 @@ impl Client {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let params = &self.params;
         let auth = if self.plain { params } else { &params["auth"] };
-        let token = auth["token"].as_str().or(auth["deviceToken"].as_str()).unwrap_or_default();
+        let tokens = ["token", "deviceToken", "bootstrapToken"];
+        let token = tokens.iter().find_map(|name| auth[*name].as_str()).unwrap_or_default();
         let scopes: Vec<String> = params["scopes"].as_array().into_iter().flatten().map(text).collect();
         let mut fields = vec![
             self.signs.to_owned(),

@@ -109,18 +109,18 @@ fn a_plain_node_needs_the_secret_and_a_name_that_is_no_devices() {
 #[test]
 fn only_those_who_may_read_see_who_is_connected() {
     let mut bench = bench();
-    let client = |scopes: &[&str]| Client::v4().token(SECRET).device(&Device::new(1)).scopes(scopes);
-    let ui = client(&["read"]).named("openclaw-tui", "ui");
+    let client = |n, scopes: &[&str]| Client::v4().token(SECRET).device(&Device::new(n)).scopes(scopes);
+    let ui = client(1, &["read"]).named("openclaw-tui", "ui");
     let hello = bench.connect(&peer(LOOPBACK), &ui).unwrap();
     let presence = hello["snapshot"]["presence"].as_array().unwrap().clone();
     assert_eq!(presence.len(), 2, "the newcomer sees itself and the gateway");
     assert_eq!(hello["snapshot"]["stateVersion"]["presence"], 2);
-    for client in [client(&["pairing"]), client(&[])] {
+    for client in [client(2, &["pairing"]), client(3, &[])] {
         let hello = bench.connect(&peer(LOOPBACK), &client).unwrap();
         assert_eq!(hello["snapshot"]["presence"], json!([]));
         assert_eq!(hello["snapshot"]["health"], json!({}));
     }
-    let old = Client::v3().token(SECRET).device(&Device::new(1)).scopes(&["pairing"]);
+    let old = Client::v3().token(SECRET).device(&Device::new(4)).scopes(&["pairing"]);
     let hello = bench.connect(&peer(LOOPBACK), &old).unwrap();
     assert_eq!(hello["snapshot"]["presence"], json!([]));
     assert_eq!(hello["snapshot"]["health"]["ok"], true);

@@ -9,6 +9,8 @@ use tracing::{Event, Metadata, Subscriber};
 
 use super::bench::{Bench, Client, Device, LOOPBACK, REMOTE, peer};
 use crate::auth::Secret;
+use crate::ingress::Trail;
+use crate::peer::Peer;
 use crate::settings::{AuthMode, Settings};
 
 const SECRET: &str = "the-gateways-own-secret";
@@ -83,4 +85,34 @@ fn each_refusal_is_logged_once_with_its_reason_and_no_secret_at_any_level() {
             }
         }
     });
+}
+
+#[test]
+fn a_wrong_set_up_gives_one_line_and_what_strangers_write_is_inert_in_it() {
+    let lines = Lines::default();
+    tracing::subscriber::with_default(lines.clone(), || {
+        let mut bench = Bench::new(Settings::plain(AuthMode::Token(Secret::new(SECRET))));
+        let proxy = |name: &str| {
+            let trail = Trail::new([(name.to_owned(), "203.0.113.9".to_owned())]);
+            Peer { trail, ..peer(REMOTE) }
+        };
+        for name in ["x-forwarded-for", "via", "forwarded"] {
+            assert_eq!(bench.try_open(&proxy(name)), Err(403));
+        }
+        let hostile = "https://evil.example/\u{1b}[31m\r\nforged line\u{202e}";
+        for _ in 0..3 {
+            let page = Peer { origin: Some(hostile.to_owned()), ..peer(LOOPBACK) };
+            assert_eq!(bench.try_open(&page), Err(403));
+            let url = Peer { query: Some(format!("token={SECRET}")), ..peer(LOOPBACK) };
+            assert_eq!(bench.try_open(&url), Err(400));
+        }
+    });
+    let lines = lines.0.lock().unwrap();
+    let helpful: Vec<&String> = lines.iter().filter(|line| line.contains("gateway.trustedProxies")).collect();
+    assert_eq!(helpful.len(), 1, "{lines:?}");
+    assert!(helpful[0].contains(r#"gateway.trustedProxies: ["10.0.0.9"]"#), "{}", helpful[0]);
+    assert_eq!(lines.iter().filter(|line| line.contains("gateway.controlUi.allowedOrigins")).count(), 1);
+    assert!(
+        lines.iter().all(|line| !line.contains(SECRET) && !line.contains(['\u{1b}', '\r', '\n', '\u{202e}']))
+    );
 }

@@ -33,6 +33,7 @@ const READ: Cell = Cell::Needs(Scope::Read);
 const WRITE: Cell = Cell::Needs(Scope::Write);
 const ADMIN: Cell = Cell::Needs(Scope::Admin);
 const PAIRING: Cell = Cell::Needs(Scope::Pairing);
+const APPROVALS: Cell = Cell::Needs(Scope::Approvals);
 const TALK: Cell = Cell::Needs(Scope::Talk);
 
 /// Method, protocol 3 (§6.3), protocol 4 (§6.4, §6.5).
@@ -92,6 +93,38 @@ const METHOD_CELLS: &[(&str, Cell, Cell)] = &[
     ("chat.metadata", Cell::Unknown, READ),
     ("chat.message.get", Cell::Unknown, READ),
     ("device.pair.list", PAIRING, PAIRING),
+    ("device.pair.approve", PAIRING, PAIRING),
+    ("device.pair.reject", PAIRING, PAIRING),
+    ("device.pair.remove", Cell::Unknown, PAIRING),
+    ("device.pair.rename", Cell::Unknown, PAIRING),
+    ("device.token.rotate", PAIRING, PAIRING),
+    ("device.token.revoke", PAIRING, PAIRING),
+    ("device.scopes.requestUpgrade", Cell::Unknown, Cell::Operator),
+    ("device.scopes.waitUpgrade", Cell::Unknown, Cell::Operator),
+    ("device.pair.setupCode", Cell::Unknown, ADMIN),
+    ("device.pair.setupStatus", Cell::Unknown, ADMIN),
+    ("tokens.create", ADMIN, ADMIN),
+    ("tokens.list", ADMIN, ADMIN),
+    ("tokens.revoke", ADMIN, ADMIN),
+    ("exec.approval.request", APPROVALS, APPROVALS),
+    ("exec.approval.resolve", APPROVALS, APPROVALS),
+    ("exec.approval.waitDecision", Cell::Unknown, APPROVALS),
+    ("exec.approval.get", Cell::Unknown, APPROVALS),
+    ("exec.approval.list", Cell::Unknown, APPROVALS),
+    ("exec.approval.grants.list", Cell::Unknown, APPROVALS),
+    ("exec.approval.grants.revoke", Cell::Unknown, APPROVALS),
+    ("approval.get", Cell::Unknown, APPROVALS),
+    ("approval.resolve", Cell::Unknown, APPROVALS),
+    ("approval.history", Cell::Unknown, APPROVALS),
+    ("plugin.approval.request", Cell::Unknown, APPROVALS),
+    ("plugin.approval.waitDecision", Cell::Unknown, APPROVALS),
+    ("plugin.approval.list", Cell::Unknown, APPROVALS),
+    ("plugin.approval.resolve", Cell::Unknown, APPROVALS),
+    ("exec.approvals.get", ADMIN, ADMIN),
+    ("exec.approvals.set", ADMIN, ADMIN),
+    ("exec.approvals.node.get", ADMIN, ADMIN),
+    ("exec.approvals.node.set", ADMIN, ADMIN),
+    ("audit.list", ADMIN, ADMIN),
     ("tools.catalog", Cell::Unknown, READ),
     ("tools.effective", Cell::Unknown, READ),
     ("node.list", READ, READ),
@@ -139,18 +172,27 @@ fn effect_cells() -> Vec<(Effect, Scope, Scope)> {
         (Effect::SeeTools, Scope::Read, Scope::Read),
         (Effect::FetchPublicUrl, Scope::Write, Scope::Write),
         (Effect::OperateGateway, Scope::Admin, Scope::Admin),
+        (Effect::ManageDevices, Scope::Pairing, Scope::Pairing),
+        (Effect::IssueSetupCode, Scope::Admin, Scope::Admin),
+        (Effect::ManageServiceTokens, Scope::Admin, Scope::Admin),
         (Effect::SeeNodes, Scope::Read, Scope::Read),
         (Effect::InvokeNode { admin: false }, Scope::Write, Scope::Write),
         (Effect::InvokeNode { admin: true }, Scope::Admin, Scope::Admin),
         (Effect::ManageNodes, Scope::Pairing, Scope::Pairing),
         (Effect::LendCommands { host: false }, Scope::Write, Scope::Write),
         (Effect::LendCommands { host: true }, Scope::Admin, Scope::Admin),
+        (Effect::RequestApproval, Scope::Approvals, Scope::Approvals),
+        (Effect::SeeApprovals, Scope::Approvals, Scope::Approvals),
+        (Effect::DecideApproval, Scope::Approvals, Scope::Approvals),
+        (Effect::SeeApprovalPolicy, Scope::Admin, Scope::Admin),
+        (Effect::ChangeApprovalPolicy, Scope::Admin, Scope::Admin),
+        (Effect::ReadAudit, Scope::Admin, Scope::Admin),
     ];
-    let mut seen = [false; 20];
+    let mut seen = [false; 29];
     for (effect, ..) in &all {
         seen[place(effect)] = true;
     }
-    assert_eq!(seen, [true; 20], "every effect has a cell");
+    assert_eq!(seen, [true; 29], "every effect has a cell");
     all.into()
 }
 
@@ -173,10 +215,19 @@ fn place(effect: &Effect) -> usize {
         Effect::SeeTools => 13,
         Effect::FetchPublicUrl => 14,
         Effect::OperateGateway => 15,
-        Effect::SeeNodes => 16,
-        Effect::InvokeNode { .. } => 17,
-        Effect::ManageNodes => 18,
-        Effect::LendCommands { .. } => 19,
+        Effect::ManageDevices => 16,
+        Effect::IssueSetupCode => 17,
+        Effect::ManageServiceTokens => 18,
+        Effect::SeeNodes => 19,
+        Effect::InvokeNode { .. } => 20,
+        Effect::ManageNodes => 21,
+        Effect::LendCommands { .. } => 22,
+        Effect::RequestApproval => 23,
+        Effect::SeeApprovals => 24,
+        Effect::DecideApproval => 25,
+        Effect::SeeApprovalPolicy => 26,
+        Effect::ChangeApprovalPolicy => 27,
+        Effect::ReadAudit => 28,
     }
 }
 
@@ -184,7 +235,14 @@ fn place(effect: &Effect) -> usize {
 fn principals() -> Vec<Principal> {
     let mut sets: Vec<Scopes> = Scope::ALL.into_iter().map(|scope| Scopes::from_iter([scope])).collect();
     sets.extend([Scopes::none(), Scopes::all()]);
-    let methods = [AuthMethod::None, AuthMethod::Token, AuthMethod::Password, AuthMethod::DeviceToken];
+    let methods = [
+        AuthMethod::None,
+        AuthMethod::Token,
+        AuthMethod::Password,
+        AuthMethod::DeviceToken,
+        AuthMethod::BootstrapToken,
+        AuthMethod::ServiceToken,
+    ];
     let mut all = Vec::new();
     for protocol in Protocol::ALL {
         for role in [Role::Operator, Role::Node] {

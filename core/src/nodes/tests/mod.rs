@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::needless_pass_by_value)]
 
+mod approvals;
 mod events;
 mod invoke;
 mod pairing;
@@ -11,6 +12,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use telson_proto::device::ApprovedVia;
 use telson_proto::{EventName, Protocol, Role, Scopes};
 
 use crate::auth::{AuthMethod, Client, Credential, Declared, Principal};
@@ -78,7 +80,7 @@ impl World {
             native_app: false,
         };
         if self.gateway.devices.decide(&claim).is_some() {
-            self.gateway.devices.approve_silently(self.now, &claim);
+            self.gateway.devices.approve(self.now, &claim, &claim.grant(), ApprovedVia::Silent);
         }
         if let Some(op) = self.gateway.devices.save(&device) {
             self.shelf.apply(vec![op]);

@@ -287,7 +287,7 @@ mod tests {
     use super::*;
 
     fn client() -> ClientArgs {
-        ClientArgs { url: None, token: None, password: None, timeout: None }
+        ClientArgs::default()
     }
 
     #[test]
