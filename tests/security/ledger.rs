@@ -10,6 +10,14 @@ const ENTRIES: u32 = 114;
 
 /// Entry, file, test: what is tested beside the code.
 const COVERED_BY: &[(u32, &str, &str)] = &[
+    (11, "tests/sim/stories/epochs.rs", "whatever_is_under_way_when_the_token_changes_ends_there"),
+    (12, "core/src/auth/tests/epochs.rs", "a_new_secret_ends_whoever_came_with_the_old_one_and_nobody_else"),
+    (28, "core/src/auth/tests/tailnet.rs", "the_same_headers_elsewhere_help_nobody"),
+    (28, "core/src/auth/tests/tailnet.rs", "a_name_that_the_tailnet_does_not_confirm_is_refused"),
+    (28, "core/src/auth/tests/tailnet.rs", "plain_http_never_takes_a_name"),
+    (29, "host/src/helpers.rs", "the_search_path_of_the_process_does_not_count"),
+    (29, "host/src/helpers.rs", "what_others_can_change_is_not"),
+    (12, "tests/sim/stories/epochs.rs", "whatever_is_under_way_when_the_token_changes_ends_there"),
     (30, "host/src/cli/trust.rs", "a_secret_leaves_this_machine_in_tls_only"),
     (31, "core/src/peer.rs", "sixty_host_names_are_told_apart"),
     (42, "core/src/devices/tests.rs", "a_rotation_never_exceeds_caller_or_approval"),
@@ -168,11 +176,8 @@ const COVERED_BY: &[(u32, &str, &str)] = &[
 
 /// Entry, and why it has no test yet or only a part of one. `docs/src/security.md` shows the same table.
 pub const OUTSTANDING: &[(u32, &str)] = &[
-    (11, "media tickets and node links: there are none yet; the rest is tested"),
-    (12, "comes with rotating secrets while the gateway runs"),
     (21, "there is no web UI; the command line sends a stored token to its own gateway only"),
     (24, "there is no web UI and no export as HTML"),
-    (28, "comes with Tailscale"),
     (34, "there are no webhooks"),
     (64, "the gateway fetches nothing that a node names; there is no test that tries"),
     (72, "batches of a session's queue are tested beside the code only as to their order"),

@@ -11,6 +11,7 @@ mod rig;
 mod variants;
 
 mod a_connect;
+mod a_epochs;
 mod a_scopes;
 mod a_secrets;
 mod b_origin;
