@@ -4,7 +4,9 @@
 //! the same bytes and decides nothing, so it shows the machine's own limit. The client side is one thread on
 //! epoll with frames written by hand, so that it costs less than what it measures; each result says how busy
 //! the client was. `telson-relay` measures tokens from a model server to clients, beside a direct reader.
+//! `telson-flood` measures how a client fares while others flood the gateway.
 
+pub mod flood;
 pub mod measure;
 pub mod mux;
 pub mod relay;

@@ -8,7 +8,7 @@ use crate::mux::{Got, Mux};
 use crate::server::Canned;
 use crate::target::{Running, TOKEN, Target, own_cpu};
 
-const HEALTH: &str = r#"{"type":"req","id":"h","method":"health"}"#;
+pub(crate) const HEALTH: &str = r#"{"type":"req","id":"h","method":"health"}"#;
 const TALK: &str = r#"{"type":"req","id":"t","method":"talk.mode","params":{"enabled":true}}"#;
 const ANSWER: &[u8] = br#"{"type":"res""#;
 const EVENT: &[u8] = br#"{"type":"event","event":"talk.mode""#;
@@ -67,7 +67,7 @@ pub(crate) fn enter(mux: &mut Mux, server: &Running) -> io::Result<usize> {
 }
 
 /// The next message of a client that begins like this; others are passed over.
-fn expect(mux: &mut Mux, slot: usize, begin: &[u8]) -> io::Result<String> {
+pub(crate) fn expect(mux: &mut Mux, slot: usize, begin: &[u8]) -> io::Result<String> {
     let end = Instant::now() + PATIENCE;
     let mut found = None;
     let mut gone = None;

@@ -100,6 +100,26 @@ limits! {
         "The interval of WebSocket pings; a connection that misses two is closed.";
     HEALTH_MS: "health-refresh" = 60_000, "ms", None,
         "The interval of the `health` event.";
+    TAILSCALE_STATUS_MS: "tailscale-status" = 5_000, "ms", None,
+        "How long the tailnet's program may take to tell how things stand.";
+    TAILSCALE_DAEMON_MS: "tailscale-daemon" = 90_000, "ms", None,
+        "How long the tailnet's service may take to come up before the claim on its name has failed.";
+    TAILSCALE_CLAIM_MS: "tailscale-claim" = 15_000, "ms", None,
+        "How long it may take until the claim is seen to be active.";
+    TAILSCALE_OUTPUT_BYTES: "tailscale-output" = 1_048_576, "bytes", None,
+        "A program of the tailnet that writes more in one answer is ended, and its answer counts as none.";
+    WHOIS_MS: "whois" = 5_000, "ms", None,
+        "How long the tailnet may take to tell whose an address is; then the identity is refused.";
+    WHOIS_TTL_MS: "whois-ttl" = 60_000, "ms", None,
+        "How long it is remembered whose an address is.";
+    WHOIS_FAILED_TTL_MS: "whois-failed-ttl" = 5_000, "ms", None,
+        "How long it is remembered that the tailnet could not tell.";
+    WHOIS_ENTRIES: "whois-entries" = 256, "addresses", None,
+        "Beyond it the answer that ends first is forgotten.";
+    WHOIS_AT_ONCE: "whois-at-once" = 8, "questions", None,
+        "The identity of one more address is refused until one of them is answered.";
+    WHOIS_WAITING: "whois-waiting" = 64, "connections", None,
+        "The identity of one more connection that would have to wait is refused.";
     PRESENCE_ENTRIES: "presence-entries" = 200, "entries", None,
         "Beyond it the oldest entry without a connection is forgotten.";
     PRESENCE_TTL_MS: "presence-ttl" = 300_000, "ms", None,

@@ -223,6 +223,8 @@ pub enum Audience {
     All,
     /// The same, and the payload's `sessionKey`, its first member, may be respelled [C-06].
     Session(SessionKey),
+    /// Those of them who may read, or only those who may not.
+    Readers(bool),
     /// Connections that called `sessions.subscribe`.
     SessionList,
     /// Connections that called `sessions.messages.subscribe` for this session.

@@ -84,6 +84,11 @@ impl Peer {
             && (self.origin.is_none() || self.host_name().is_some_and(is_loopback_name))
     }
 
+    /// Whether a browser's page stands behind it: it says where it is from.
+    pub fn is_page(&self) -> bool {
+        self.origin.as_deref().is_some_and(|origin| !origin.trim().is_empty())
+    }
+
     /// The `Host` header without its port.
     pub fn host_name(&self) -> Option<&str> {
         self.host.as_deref().map(host_name)

@@ -17,6 +17,7 @@ use crate::mcp::settings::McpServerSettings;
 use crate::messages::ConnLimits;
 use crate::nodes::NodeSettings;
 use crate::policy::Policies;
+use crate::tailscale::TailscaleSettings;
 use crate::tools::settings::ToolSettings;
 
 mod models;
@@ -34,6 +35,8 @@ pub struct Settings {
     pub tls: Option<String>,
     /// Who may connect.
     pub auth: AuthSettings,
+    /// How Tailscale stands in front of the gateway.
+    pub tailscale: TailscaleSettings,
     /// What nodes may do.
     pub nodes: NodeSettings,
     /// The limits that configuration can change.
@@ -88,6 +91,8 @@ pub struct Facts {
 pub struct AuthSettings {
     /// What the gateway asks for.
     pub mode: AuthMode,
+    /// Whether the tailnet may vouch for its users, where it stands in front of the gateway.
+    pub allow_tailscale: bool,
     /// Wrong attempts before a lock-out, per address and class.
     pub max_attempts: u32,
     /// The window in which they are counted.
@@ -129,6 +134,15 @@ pub enum AuthMode {
 }
 
 impl AuthMode {
+    /// The secret that it asks for.
+    pub fn secret(&self) -> Option<&Secret> {
+        match self {
+            Self::None => None,
+            Self::Token(secret) | Self::Password(secret) => Some(secret),
+            Self::TrustedProxy { password } => password.as_ref(),
+        }
+    }
+
     /// The configured word.
     pub const fn as_str(&self) -> &'static str {
         match self {
@@ -377,6 +391,7 @@ impl Settings {
                 utc_offset_secs: 0,
             },
             auth: AuthSettings::new(mode),
+            tailscale: TailscaleSettings::default(),
             nodes: NodeSettings::default(),
             limits: LimitSettings::default(),
             drain: Duration::ZERO,
@@ -399,6 +414,7 @@ impl AuthSettings {
     pub fn new(mode: AuthMode) -> Self {
         Self {
             mode,
+            allow_tailscale: false,
             max_attempts: u32::try_from(limits::AUTH_ATTEMPTS).unwrap_or(u32::MAX),
             window: limits::millis(limits::AUTH_WINDOW_MS),
             lockout: limits::millis(limits::AUTH_LOCKOUT_MS),

@@ -406,7 +406,7 @@ impl World {
         self.serial += 1;
         let id = HttpId(self.serial);
         self.bodies.insert(id, body.into());
-        self.input(Input::Http { id, request });
+        self.input(Input::Http { id, request: Box::new(request) });
         id
     }
 

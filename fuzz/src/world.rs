@@ -100,7 +100,7 @@ impl World {
         self.serial += 1;
         let id = HttpId(self.serial);
         self.bodies.insert(id.0, body);
-        self.tell(Input::Gateway(gateway::Input::Http { id, request }));
+        self.tell(Input::Gateway(gateway::Input::Http { id, request: Box::new(request) }));
         for _ in 0..PATIENCE {
             if let Some(Answered::Whole(response)) = self.responses.get(&id.0) {
                 let response = response.clone();

@@ -163,12 +163,25 @@ pub struct Client {
 impl Client {
     /// Opens a connection and reads the challenge; says nothing yet.
     pub fn open(address: SocketAddr, dialect: Dialect) -> Self {
+        Self::open_with(address, dialect, &[])
+    }
+
+    /// The same with further header lines.
+    pub fn open_with(address: SocketAddr, dialect: Dialect, headers: &[(&'static str, &str)]) -> Self {
         let stream = TcpStream::connect(address).expect("the gateway accepts connections");
         stream.set_nodelay(true).expect("an option can be set");
-        let request = format!("ws://{address}/").into_client_request().expect("an address");
+        let mut request = format!("ws://{address}/").into_client_request().expect("an address");
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().expect("a header"));
+        }
         let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
         let (socket, _) = tungstenite::client::client_with_config(request, stream, Some(config))
             .expect("the gateway accepts the upgrade");
+        Self::upgraded(socket, dialect)
+    }
+
+    /// A connection that somebody else has opened; reads the challenge.
+    pub fn upgraded(socket: WebSocket<TcpStream>, dialect: Dialect) -> Self {
         let mut client = Self {
             socket,
             dialect,
@@ -188,7 +201,25 @@ impl Client {
     ///
     /// How the gateway refused.
     pub fn connect(address: SocketAddr, greeting: &Greeting<'_>) -> Result<Self, Refusal> {
-        let mut client = Self::open(address, greeting.dialect);
+        Self::open(address, greeting.dialect).greet(greeting)
+    }
+
+    /// The same from a page of this origin.
+    ///
+    /// # Errors
+    ///
+    /// How the gateway refused.
+    pub fn connect_from(address: SocketAddr, greeting: &Greeting<'_>, origin: &str) -> Result<Self, Refusal> {
+        Self::open_with(address, greeting.dialect, &[("origin", origin)]).greet(greeting)
+    }
+
+    /// Greets on an open connection.
+    ///
+    /// # Errors
+    ///
+    /// How the gateway refused.
+    pub fn greet(self, greeting: &Greeting<'_>) -> Result<Self, Refusal> {
+        let mut client = self;
         let params = greeting.params(&client.challenge);
         let frame = match greeting.dialect {
             Dialect::Plain => json!({"type": "connect", "id": "hello", "params": params}),
@@ -215,6 +246,12 @@ impl Client {
     /// Sends a text message that the gateway may refuse while it is under way.
     pub fn say_boldly(&mut self, text: &str) {
         let _ = self.socket.send(Message::text(text));
+    }
+
+    /// Sends a request that the gateway may refuse to read.
+    pub fn request_boldly(&mut self, id: &str, method: &str, params: &Value) {
+        let kind = if self.dialect == Dialect::Plain { "request" } else { "req" };
+        self.say_boldly(&json!({"type": kind, "id": id, "method": method, "params": params}).to_string());
     }
 
     /// Sends a request under an id.
@@ -285,7 +322,12 @@ impl Client {
 
     /// Waits until the gateway closes.
     pub fn closed(&mut self) -> Closed {
-        let deadline = Instant::now() + PATIENCE;
+        self.closed_within(PATIENCE)
+    }
+
+    /// The same, where something has to happen soon.
+    pub fn closed_within(&mut self, patience: Duration) -> Closed {
+        let deadline = Instant::now() + patience;
         loop {
             match self.read_until(deadline) {
                 Ok(Message::Text(text)) => {

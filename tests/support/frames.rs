@@ -14,8 +14,14 @@ use super::packages;
 
 /// Members that newer releases of the reference send although the published schema (2026.9.1) lacks them:
 /// the definition and the path to the object that carries the member.
-const NEWER_MEMBERS: &[(&str, &[&str], &str)] =
-    &[("AgentEvent", &[], "sessionKey"), ("AgentEvent", &[], "agentId"), ("HelloOk", &["auth"], "method")];
+const NEWER_MEMBERS: &[(&str, &[&str], &str)] = &[
+    ("AgentEvent", &[], "sessionKey"),
+    ("AgentEvent", &[], "agentId"),
+    ("HelloOk", &["auth"], "method"),
+    // Ours: what was asked for and not granted, and why (07 P-23).
+    ("HelloOk", &["auth"], "withheldScopes"),
+    ("HelloOk", &["auth"], "withheldReason"),
+];
 
 /// Checks every frame of one connection.
 pub struct Checker {

@@ -153,6 +153,11 @@ impl Gateway {
         self.log.wait_for(part, |line| line.contains(part))
     }
 
+    /// The same for a line that it has printed so many times already.
+    pub fn logged_again(&self, part: &str, before: usize) {
+        self.log.wait_until(part, |lines| lines.iter().filter(|line| line.contains(part)).count() > before);
+    }
+
     /// Asks it to stop, as a supervisor does.
     pub fn terminate(&self) {
         self.signal(Signal::TERM);
@@ -241,11 +246,21 @@ impl Log {
         what: &str,
         wanted: impl Fn(&str) -> bool,
     ) -> String {
+        let lines = self.wait_lines(patience, what, |lines| lines.iter().any(|line| wanted(line)));
+        lines.into_iter().find(|line| wanted(line)).expect("it was just there")
+    }
+
+    /// Waits until the lines are as wanted.
+    fn wait_until(&self, what: &str, wanted: impl Fn(&[String]) -> bool) -> Vec<String> {
+        self.wait_lines(PATIENCE, what, wanted)
+    }
+
+    fn wait_lines(&self, patience: Duration, what: &str, wanted: impl Fn(&[String]) -> bool) -> Vec<String> {
         let deadline = Instant::now() + patience;
         let mut lines = self.shared.0.lock().expect("no reader panics");
         loop {
-            if let Some(line) = lines.lines.iter().find(|line| wanted(line)) {
-                return line.clone();
+            if wanted(&lines.lines) {
+                return lines.lines.clone();
             }
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(lines.open > 0, "the process ended before {what}:\n{}", lines.lines.join("\n"));

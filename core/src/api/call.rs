@@ -10,7 +10,6 @@ use super::prompt::Prompt;
 use super::target::Target;
 use super::tools::Must;
 use super::{MediaSettings, Pending, Stage, chat, files, responses};
-use crate::auth::AuthMethod;
 use crate::fetch::FetchEvent;
 use crate::gateway::{Fetcher, Gateway};
 use crate::http::HttpResponse;
@@ -36,7 +35,7 @@ pub(super) struct Asked {
 /// A call on its way to its run.
 pub(super) struct Draft {
     target: Target,
-    subject: AuthMethod,
+    subject: String,
     owner: bool,
     run: RunId,
     asked: Asked,
@@ -58,7 +57,7 @@ pub(super) struct Live {
     pub(super) run: RunId,
     answer: Answer,
     target: Target,
-    subject: AuthMethod,
+    subject: String,
     /// Whether the head of a stream has gone out.
     opened: bool,
     /// When something last went out.
@@ -122,7 +121,7 @@ impl Gateway {
     pub(super) fn begin_call(
         &mut self,
         id: HttpId,
-        (target, subject, owner): (Target, AuthMethod, bool),
+        (target, subject, owner): (Target, String, bool),
         mut asked: Asked,
         run: RunId,
         answer: Answer,

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use crate::auth::AuthMethod;
 use crate::ids::{AgentId, SessionId, SessionKey};
 use crate::limits;
 
@@ -11,7 +10,7 @@ use crate::limits;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Continuation {
     /// How its caller proved itself.
-    pub(super) subject: AuthMethod,
+    pub(super) subject: String,
     pub(super) agent: AgentId,
     pub(super) key: SessionKey,
     pub(super) session: SessionId,
@@ -62,7 +61,7 @@ mod tests {
 
     fn continuation() -> Continuation {
         Continuation {
-            subject: AuthMethod::Token,
+            subject: "token".to_owned(),
             agent: AgentId::new("main"),
             key: SessionKey::new("agent:main:openresponses:1"),
             session: SessionId::new("s"),

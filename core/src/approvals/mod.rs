@@ -12,6 +12,7 @@ pub mod evaluate;
 pub(crate) mod grants;
 mod ledger;
 mod methods;
+mod node_policy;
 mod own_policy;
 mod plugin;
 pub mod policy;
@@ -36,6 +37,7 @@ pub(crate) use methods::{
     approval_get, approval_history, approval_resolve, exec_get, exec_list, exec_request, exec_resolve,
     exec_wait, grants_list, grants_revoke,
 };
+pub(crate) use node_policy::{node_policy_get, node_policy_set};
 pub(crate) use own_policy::{policy_get, policy_set};
 pub(crate) use plugin::{plugin_list, plugin_request, plugin_resolve, plugin_wait};
 

@@ -162,5 +162,9 @@ fn has_origin(peer: &Peer) -> bool {
 
 /// Whether something was shown, right or wrong.
 fn is_attempt(failure: AuthFailure) -> bool {
-    failure.is_wrong() || matches!(failure, AuthFailure::RateLimited(_) | AuthFailure::NotVouched(_))
+    failure.is_wrong()
+        || matches!(
+            failure,
+            AuthFailure::RateLimited(_) | AuthFailure::NotVouched(_) | AuthFailure::Tailnet(_)
+        )
 }

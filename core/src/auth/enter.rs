@@ -94,6 +94,9 @@ impl Gateway {
         let waiting = approval.and_then(|via| self.devices.approve(self.now, &claim, &claim.grant(), via));
         self.devices.connected(self.now, &claim);
         let token = self.token_for(&claim, verified);
+        if connect.peer.is_page() && matches!(verified.method, AuthMethod::Token | AuthMethod::Password) {
+            self.bind_to_secret(&claim, &token);
+        }
         let entry = entry(connect, request, verified, claim.scopes.clone(), self.epochs);
         let mut entry = Entry { token: Some(token), ..entry };
         if let Some(via) = approval {
@@ -280,6 +283,14 @@ impl Gateway {
         IssuedToken { value, issued_at_ms: self.now.wall }
     }
 
+    /// The token of a page that has shown the secret ends with it, unless the device had it before.
+    fn bind_to_secret(&mut self, claim: &Claim, token: &IssuedToken) {
+        if let Some(secret) = self.settings.auth.mode.secret().filter(|_| token.issued_at_ms == self.now.wall)
+        {
+            self.devices.bind_token(&claim.device, claim.role, &token.value, secret);
+        }
+    }
+
     /// Lets a connection in, after its device's row is on disk.
     pub(super) fn enter(&mut self, connect: Connect, mut entry: Entry) {
         let conn = connect.ticket.conn;
@@ -315,6 +326,7 @@ impl Gateway {
         let outcome = result
             .map_err(|error| Refusal::not_stored(ErrorShape::from(error)))
             .and_then(|()| self.admission())
+            .and_then(|()| self.rules_still_admit(connect, &entry.principal))
             .and_then(|()| self.still_admits(&entry.principal));
         match outcome {
             Ok(()) => self.accept(connect, entry),
@@ -347,6 +359,9 @@ impl Gateway {
             %conn, peer = %principal.addr, client = %principal.declared.shown().id, role = %principal.role,
             protocol = principal.protocol.number(), method = principal.method.as_str(), "connected"
         );
+        if connect.peer.is_page() {
+            self.handshake.pages.insert(conn, connect.peer.clone());
+        }
         self.presence.connected(self.now, conn, &principal);
         self.conns.insert(conn, Arc::clone(&principal));
         let limits = self.limits_of(entry.dialect, &principal);

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use telson_proto::{CloseCode, ErrorCode, ErrorShape, Protocol};
 
 use super::request::ConnectRequest;
+use super::tailnet::TailnetFault;
 use super::vouched::VoucherFault;
 use crate::devices::PairingReason;
 
@@ -63,6 +64,13 @@ impl Refusal {
             .retry_after(1_000);
         let reason = "gateway restart in progress".to_owned();
         Self { reason, ..Self::new("stopping", error, CloseCode::TryAgain) }
+    }
+
+    /// What admitted the connect has ended while it waited (spec 01 §3.12).
+    pub(super) fn lapsed(reason: &'static str) -> Self {
+        let error = ErrorShape::invalid(format!("unauthorized: {reason}"))
+            .with_details(&json!({"code": "AUTH_CHANGED", "authReason": "auth_changed"}));
+        Self { reason: reason.to_owned(), ..Self::new("lapsed", error, CloseCode::Revoked) }
     }
 
     /// The device's row could not be written, so nothing was granted.
@@ -165,6 +173,8 @@ pub(super) enum AuthFailure {
     ScopeMismatch,
     /// No trusted proxy says who it is.
     NotVouched(VoucherFault),
+    /// The tailnet does not say who it is.
+    Tailnet(TailnetFault),
     /// Too many wrong ones; worth trying again after this.
     RateLimited(Duration),
 }
@@ -186,6 +196,7 @@ impl AuthFailure {
             Self::DeviceTokenMismatch => "device_token_mismatch",
             Self::ScopeMismatch => "scope_mismatch",
             Self::NotVouched(fault) => fault.as_str(),
+            Self::Tailnet(fault) => fault.as_str(),
             Self::RateLimited(_) => "rate_limited",
         }
     }
@@ -201,6 +212,7 @@ impl AuthFailure {
             Self::DeviceTokenMismatch => "AUTH_DEVICE_TOKEN_MISMATCH",
             Self::ScopeMismatch => "AUTH_SCOPE_MISMATCH",
             Self::NotVouched(fault) => fault.code(),
+            Self::Tailnet(fault) => fault.code(),
             Self::RateLimited(_) => "AUTH_RATE_LIMITED",
         }
     }
@@ -208,6 +220,7 @@ impl AuthFailure {
     fn message(self, request: &ConnectRequest, local: bool) -> String {
         let (what, hint) = match self {
             Self::NotVouched(_) => return "unauthorized".to_owned(),
+            Self::Tailnet(fault) => (fault.what(), "use Tailscale Serve auth or gateway token/password"),
             Self::TokenMissing => ("gateway token missing", token_hint(request, local, true)),
             Self::TokenMismatch => ("gateway token mismatch", token_hint(request, local, false)),
             Self::PasswordMissing => ("gateway password missing", password_hint(request, local)),
@@ -234,7 +247,7 @@ impl AuthFailure {
             | Self::DeviceTokenMismatch
             | Self::ServiceTokenInvalid => "update_auth_credentials",
             Self::RateLimited(_) => "wait_then_retry",
-            Self::BootstrapTokenInvalid | Self::ScopeMismatch | Self::NotVouched(_) => {
+            Self::BootstrapTokenInvalid | Self::ScopeMismatch | Self::NotVouched(_) | Self::Tailnet(_) => {
                 "review_auth_configuration"
             }
         }

@@ -17,6 +17,7 @@ use super::request::ConnectRequest;
 use crate::gateway::{Gateway, Phase};
 use crate::ids::{ConnId, Ticket};
 use crate::messages::{Connect, Down};
+use crate::peer::Peer;
 use crate::settings::AuthSettings;
 use crate::time::Now;
 
@@ -26,6 +27,8 @@ pub(crate) struct Handshake {
     pub(crate) limiter: Limiter,
     /// Connects that wait for their device's row to be stored.
     pub(super) storing: BTreeSet<ConnId>,
+    /// The pages that are in, by their connection: whether they may stay is asked again when the rules change.
+    pub(super) pages: BTreeMap<ConnId, Peer>,
     /// Refusals that are held back, by the moment of their release.
     held: BTreeMap<(Duration, ConnId), Down>,
     /// Those whose moment has come.
@@ -42,6 +45,7 @@ impl Handshake {
         Self {
             limiter: Limiter::new(settings),
             storing: BTreeSet::new(),
+            pages: BTreeMap::new(),
             held: BTreeMap::new(),
             due: Vec::new(),
             refreshed_at: None,
@@ -51,6 +55,7 @@ impl Handshake {
     /// A connection is gone: nothing of it is answered any more.
     pub(crate) fn gone(&mut self, conn: ConnId) {
         self.storing.remove(&conn);
+        self.pages.remove(&conn);
         self.held.retain(|(_, held), _| *held != conn);
     }
 
@@ -86,16 +91,19 @@ impl Gateway {
             Ok(request) => request,
             Err(refusal) => return self.refuse(&connect, None, refusal),
         };
-        // A name that the tailnet's proxy gives is checked here, before anything is believed: `tailscale` keeps the
-        // connect, asks its program who has the address, and calls `believe` (spec 01 §3.7).
-        match self.check_origin(&connect, &request) {
-            Ok(()) => self.believe(connect, &request),
-            Err(refusal) => self.refuse(&connect, Some(&request), refusal),
+        if let Err(refusal) = self.check_origin(&connect, &request) {
+            return self.refuse(&connect, Some(&request), refusal);
+        }
+        // A name that the tailnet's proxy gives is checked before anything is believed; the connect begins anew
+        // when the answer is there (spec 01 §3.7).
+        match self.must_ask_tailnet(&connect, &request) {
+            Some(address) => self.wait_for_owner(address, connect),
+            None => self.believe(connect, &request),
         }
     }
 
     /// Lets a connect in whose page belongs here, if it proves itself.
-    pub(super) fn believe(&mut self, connect: Connect, request: &ConnectRequest) {
+    fn believe(&mut self, connect: Connect, request: &ConnectRequest) {
         let verified = self.verify(&connect, request).map_err(Turn::from);
         let entry = verified.and_then(|verified| self.pair(&connect, request, &verified));
         match entry {

@@ -61,13 +61,17 @@ impl Gateway {
     fn snapshot(&mut self, principal: &Principal) -> Snapshot {
         let v4 = principal.protocol == Protocol::V4;
         let (reads, admin) = (principal.holds(Scope::Read), principal.holds(Scope::Admin));
-        let sees_health = reads || (!v4 && principal.role == Role::Operator);
         let facts = &self.settings.facts;
         Snapshot {
             config_path: admin.then(|| facts.config_path.clone()),
             state_dir: admin.then(|| facts.state_dir.clone()),
             presence: if reads { Json::of(&self.presence.list(self.now)) } else { Json::of(&[(); 0]) },
-            health: if sees_health { self.system.health() } else { Json::empty() },
+            health: match principal.role {
+                Role::Operator if reads => self.system.health(),
+                // Old clients look for something.
+                Role::Operator if !v4 => self.health_in_brief(),
+                _ => Json::empty(),
+            },
             state_version: self.state_version(),
             uptime_ms: self.uptime_ms(),
             session_defaults: self.main_session(v4),

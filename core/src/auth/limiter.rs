@@ -147,6 +147,12 @@ impl Limiter {
         }
     }
 
+    /// Takes over changed settings. What was counted stays counted.
+    pub(super) fn configure(&mut self, settings: &AuthSettings) {
+        let entries = std::mem::take(&mut self.entries);
+        *self = Self { entries, ..Self::new(settings) };
+    }
+
     /// Whether a credential of this class may be looked at. Comes before every comparison.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ mod proof;
 mod request;
 mod secret;
 mod shared;
+mod tailnet;
 #[cfg(test)]
 mod tests;
 mod verify;

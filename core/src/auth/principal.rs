@@ -98,7 +98,7 @@ pub struct Principal {
 }
 
 impl Principal {
-    /// Who it is in the book of deeds, and in nothing else.
+    /// Who it is in the book of deeds, and for telling whose answer may be continued; in nothing else.
     pub fn actor(&self) -> String {
         match (&self.device, &self.user, &self.credential) {
             (Some(device), ..) => format!("device:{device}"),

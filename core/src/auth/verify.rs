@@ -181,6 +181,10 @@ impl Gateway {
                 Err(_) => {}
             }
         }
+        if let Some(word) = self.tailnet_user(connect, request) {
+            return word.map(|_| AuthMethod::Tailscale).map_err(AuthFailure::from);
+        }
+        let mode = &self.settings.auth.mode;
         if shown.is_some() {
             let source = Source::of(&connect.peer);
             self.handshake
@@ -207,7 +211,7 @@ impl Gateway {
         };
         let allowance = allowance.map_err(refused)?;
         let method = shared.map_err(|failure| refused(deviceless::Lack::Credential(failure)))?;
-        let vouched = self.vouched_for(connect, method);
+        let vouched = self.vouched_for(connect, request, method);
         Ok(Verified { allowance, vouched, ..Verified::new(method, None, None) })
     }
 
@@ -226,7 +230,7 @@ impl Gateway {
             Ok(method) => {
                 self.count_secret(connect, shared);
                 let token = self.token_beside_secret(request, &device);
-                let vouched = self.vouched_for(connect, method);
+                let vouched = self.vouched_for(connect, request, method);
                 return Ok(Verified { vouched, ..Verified::new(method, Some(device), token) });
             }
             Err(failure) => failure,
@@ -264,9 +268,18 @@ impl Gateway {
         }
     }
 
-    /// The user of a connection that a proxy's word let in.
-    fn vouched_for(&self, connect: &Connect, method: AuthMethod) -> Option<Vouched> {
-        (method == AuthMethod::TrustedProxy).then(|| self.vouch(&connect.peer).ok()).flatten()
+    /// The user of a connection that somebody's word let in.
+    fn vouched_for(
+        &mut self,
+        connect: &Connect,
+        request: &ConnectRequest,
+        method: AuthMethod,
+    ) -> Option<Vouched> {
+        match method {
+            AuthMethod::TrustedProxy => self.vouch(&connect.peer).ok(),
+            AuthMethod::Tailscale => self.tailnet_user(connect, request)?.ok(),
+            _ => None,
+        }
     }
 
     /// The device's own token, shown beside the secret. It proves nothing more, but the client has it already

@@ -42,6 +42,10 @@ pub(crate) fn agent(gateway: &mut Gateway, call: Call<AgentParams>) -> Answer<()
     let agent = gateway.sessions.rules().agent_of(&key);
     check_agent(gateway, &agent)?;
     authorize(&call.principal, &Effect::RunAgent { session: key.clone() })?;
+    // Whose child a session is decides what it may see: nobody else says so (spec 08 S-67).
+    if filled(params.spawned_by.as_ref()).is_some() {
+        authorize(&call.principal, &Effect::CreateSession { session: key.clone(), heavy: true })?;
+    }
     check_incarnation(gateway, params, &key)?;
     if is_stop(params.message.as_str()) && images.is_empty() {
         abort::stop(gateway, &call.principal, call.ticket.clone(), &key)?;

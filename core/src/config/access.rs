@@ -239,7 +239,7 @@ impl Sources<'_> {
     /// Refuses secrets that are none, and short ones where other machines can try them.
     pub(super) fn strong(&self, given: &Given, exposed: bool, check: &mut Check<'_>) {
         let text = given.secret.expose();
-        let short = text.chars().count() < SHORTEST;
+        let short = weak(&given.secret);
         let problem = match placeholder(text) {
             Some(problem) => problem.to_owned(),
             None if short && exposed => format!("is shorter than {SHORTEST} characters"),
@@ -293,6 +293,11 @@ impl Sources<'_> {
             check.warnings.push(Warning::new("gateway.remote.token", message));
         }
     }
+}
+
+/// Whether a secret is too short for a gateway that other machines can reach.
+pub(super) fn weak(secret: &Secret) -> bool {
+    secret.expose().chars().count() < SHORTEST
 }
 
 const DEFAULT_PORT: u16 = 18_789;

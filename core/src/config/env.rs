@@ -33,6 +33,11 @@ pub const VARIABLES: &[Variable] = &[
         meaning: "The configuration file; `telson.json` in the state directory when unset.",
     },
     Variable {
+        name: "TAILSCALE_BIN",
+        shared: false,
+        meaning: "The absolute path of the program `tailscale`, where it is in none of the usual places. It must belong to this user or to root, and nobody else may be able to change it.",
+    },
+    Variable {
         name: "GATEWAY_PORT",
         shared: true,
         meaning: "The port. Beats `gateway.port`, loses to `--port`.",

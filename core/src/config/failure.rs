@@ -34,6 +34,9 @@ failures! {
     ArgInvalid "ARG_INVALID" "A flag, an argument or an environment variable has a value that cannot be used.";
     AuthMissing "AUTH_MISSING" "The authentication mode has no usable secret.";
     AuthRequiredForBind "AUTH_REQUIRED_FOR_BIND" "Other machines could reach the gateway, and no secret protects it.";
+    FunnelNeedsPassword "FUNNEL_NEEDS_PASSWORD" "The gateway would be open to the internet, and no password protects it.";
+    TsNeedsLoopback "TS_NEEDS_LOOPBACK" "Tailscale can only be put in front of a gateway that listens on this machine alone.";
+    TsFailed "TS_FAILED" "The gateway was told to be reachable through Tailscale, and could not be.";
     StateReadOnly "STATE_READ_ONLY" "The state directory cannot be written.";
     StateFull "STATE_FULL" "The disk that holds the state directory is full.";
     StateBroken "STATE_BROKEN" "The state directory is unusable: not a directory, somebody else's, or damaged.";

@@ -52,7 +52,6 @@ pub(super) const FOREIGN: &[&str] = &[
     "tools.web.fetch.firecrawl",
     "tools.web.fetch.readability",
     // gateway
-    "gateway.auth.allowTailscale",
     "gateway.auth.trustedProxy.deviceAutoApprove",
     "gateway.cliAgents",
     "gateway.controlUi.allowExternalEmbedUrls",
@@ -80,7 +79,7 @@ pub(super) const FOREIGN: &[&str] = &[
     "gateway.remote.sshTarget",
     "gateway.remote.transport",
     "gateway.roles",
-    "gateway.tailscale",
+    "gateway.tailscale.preserveFunnel",
     "gateway.terminal",
     // messages
     "messages.ackReaction",

@@ -54,6 +54,8 @@ pub(super) const STYLES: &[&str] = &["pretty", "compact", "json"];
 pub(super) const BINDS: &[&str] = &["auto", "lan", "loopback", "custom", "tailnet"];
 /// What the gateway may ask for.
 pub(super) const AUTH_MODES: &[&str] = &["none", "token", "password", "trusted-proxy"];
+/// How Tailscale stands in front of the gateway.
+pub(super) const EXPOSURES: &[&str] = &["off", "serve", "funnel"];
 const SCOPES: &[&str] = &[
     "operator.admin",
     "operator.read",
@@ -128,6 +130,8 @@ keys! {
         "The shared token. Beats `OPENCLAW_GATEWAY_TOKEN`; `--token` beats both.";
     "gateway.auth.password" Kind::Secret, None,
         "The shared password. Beats `OPENCLAW_GATEWAY_PASSWORD`; `--password` beats both.";
+    "gateway.auth.allowTailscale" Kind::Flag, None,
+        "Let the tailnet vouch for its users, on connections that come through `tailscale serve`. Unset: yes when `gateway.tailscale.mode` is `serve` and the gateway asks for a token.";
     "gateway.auth.rateLimit.maxAttempts" Kind::Count(1, 1_000), Some("10"),
         "Wrong credentials of one address within the window before it is locked out.";
     "gateway.auth.rateLimit.windowMs" Kind::Count(1_000, DAY_MS), Some("60000"),
@@ -136,6 +140,10 @@ keys! {
         "How long a lock-out lasts.";
     "gateway.auth.rateLimit.exemptLoopback" Kind::Flag, Some("true"),
         "Slow loopback addresses down instead of locking them out.";
+    "gateway.tailscale.mode" Kind::Choice(EXPOSURES), Some("\"off\""),
+        "`serve` makes the gateway reachable under this machine's name in the tailnet, `funnel` from the internet; both need a loopback bind, `funnel` a password. `--tailscale` beats it.";
+    "gateway.tailscale.resetOnExit" Kind::Flag, None,
+        "Accepted and without effect: the tailnet's route always ends with the gateway, and other routes of the machine are never touched.";
     "gateway.auth.trustedProxy.userHeader" Kind::Header, None,
         "Mode `trusted-proxy`: the header in which the proxy names the user.";
     "gateway.auth.trustedProxy.requiredHeaders" Kind::Headers, Some("[]"),
@@ -149,7 +157,7 @@ keys! {
     "gateway.auth.trustedProxy.secretHeader.value" Kind::Secret, None,
         "Mode `trusted-proxy`: what stands in it, 16 characters at least. The proxy must overwrite what clients send.";
     "gateway.auth.identityScopes.*" Kind::Choices(SCOPES), None,
-        "Mode `trusted-proxy`: what the user of this name may do. Users without an entry may read.";
+        "What the user of this name may do, for whom a proxy or the tailnet vouches. Without an entry a proxy's user may read, and the tailnet's is limited by what the device is approved for.";
     "gateway.trustedProxies" Kind::Networks, Some("[]"),
         "Addresses and networks of reverse proxies whose `X-Forwarded-For` counts. Requests through any other proxy are refused.";
     "gateway.allowRealIpFallback" Kind::Flag, Some("false"),

@@ -33,7 +33,9 @@ mod nearest;
 mod policies;
 mod proxies;
 mod reach;
+mod reload;
 mod secrets;
+mod tailnet;
 mod tools;
 mod tree;
 mod view;
@@ -53,10 +55,12 @@ pub use issue::{Issue, Place, Warning};
 pub use keys::{KEYS, Key, Kind};
 pub use logging::{Level, Logging, Style, Subsystem};
 pub use reach::{Mdns, Remote, TlsPlan};
-pub use secrets::{REDACTED, SHORTEST};
+pub use reload::Changes;
+pub use secrets::{REDACTED, SHORTEST, placeholder};
 
 use crate::auth::Secret;
 use crate::settings::{AuthMode, AuthSettings, Facts, Settings};
+use crate::tailscale::TailscaleSettings;
 use access::Sources;
 use check::Check;
 use tree::Node;
@@ -74,6 +78,8 @@ pub struct Flags {
     pub token: Option<Secret>,
     /// `--password`.
     pub password: Option<Secret>,
+    /// `--tailscale`.
+    pub tailscale: Option<String>,
     /// `--verbose`.
     pub verbose: bool,
 }
@@ -109,23 +115,28 @@ pub struct Loaded {
     /// What the operator should know.
     pub warnings: Vec<Warning>,
     draft: Settings,
+    content: reload::Content,
 }
 
 impl Loaded {
     /// The settings of the machines. `made_token` is what the host made or found for [`Access::MadeToken`];
     /// without it such a gateway has no settings, rather than open ones.
     pub fn settings(&self, facts: Facts, made_token: Option<Secret>) -> Option<Settings> {
-        let mode = match &self.access {
-            Access::Open => AuthMode::None,
-            Access::Token(secret) => AuthMode::Token(secret.clone()),
-            Access::Password(secret) => AuthMode::Password(secret.clone()),
-            Access::MadeToken => AuthMode::Token(made_token?),
-            Access::TrustedProxy(password) => AuthMode::TrustedProxy { password: password.clone() },
-        };
+        let mode = self.mode(made_token)?;
         let mut settings = self.draft.clone();
         settings.auth = AuthSettings { mode, ..settings.auth };
         settings.facts = facts;
         Some(settings)
+    }
+
+    /// Whether there is a file.
+    pub fn has_file(&self) -> bool {
+        self.draft.config.exists
+    }
+
+    /// What is asked of Tailscale.
+    pub fn tailscale(&self) -> &TailscaleSettings {
+        &self.draft.tailscale
     }
 
     /// Every secret that the configuration holds, so that the logs can mask it.
@@ -178,12 +189,18 @@ pub fn load(
     sources.in_the_clear(&listen, &mut check);
     let remote_gateway = reach::remote(&root);
     let (tls, mdns) = (reach::tls(&root), reach::mdns(&root));
+    let tailscale = sources.tailscale(&listen, &access, &mut check);
+    let auth = AuthSettings {
+        allow_tailscale: sources.allows_tailscale(tailscale.exposure, &access),
+        ..build::auth(&root, AuthMode::None)
+    };
     let (simple_dialect, simple_max_scopes) = build::simple_dialect(&root);
     let agents = build::agents(&root, &mut check);
     let nodes = build::nodes(&root);
     let draft = Settings {
         nodes,
-        auth: build::auth(&root, AuthMode::None),
+        auth,
+        tailscale,
         limits: build::limits(&root),
         drain: build::drain(&root),
         simple_dialect,
@@ -206,10 +223,11 @@ pub fn load(
         return Err(issues);
     }
     let remote = root.at("gateway.mode").and_then(Node::text) == Some("remote");
+    let content = reload::Content(root);
     let mut loaded =
-        Loaded { listen, port, access, logging, remote, remote_gateway, tls, mdns, warnings, draft };
+        Loaded { listen, port, access, logging, remote, remote_gateway, tls, mdns, warnings, draft, content };
     let known: Vec<&str> = loaded.secrets().collect();
-    loaded.draft.config = view::view(text, &written, &root, &loaded.warnings, &known);
+    loaded.draft.config = view::view(text, &written, &loaded.content.0, &loaded.warnings, &known);
     Ok(loaded)
 }
 

@@ -75,7 +75,7 @@ const BEGINNINGS: &[&str] = &[
 ];
 
 /// Why a text is no secret at all; `None` when it may be one.
-pub(super) fn placeholder(text: &str) -> Option<&'static str> {
+pub fn placeholder(text: &str) -> Option<&'static str> {
     let lower = text.trim().to_lowercase();
     let bare = lower.trim_start_matches('$');
     let first = lower.chars().next();

@@ -142,7 +142,7 @@ impl Gateway {
             let id = request.id().to_owned();
             then(gateway, Ok(PairApproved { request_id: id.clone(), device: shown }));
             gateway.announce_decision(id.clone(), &device, "approved");
-            gateway.settle_upgrade(&id, Upgrade::Approved(request.grant().scopes.clone()));
+            gateway.settle_upgrade(&id, &Upgrade::Approved(request.grant().scopes.clone()));
         });
         Ok(())
     }
@@ -179,7 +179,7 @@ impl Gateway {
             let id = request.id().to_owned();
             then(gateway, Ok(PairRejected { request_id: id.clone(), device_id: device.to_string() }));
             gateway.announce_decision(id.clone(), &device, "rejected");
-            gateway.settle_upgrade(&id, Upgrade::Rejected);
+            gateway.settle_upgrade(&id, &Upgrade::Rejected);
         });
         Ok(())
     }
@@ -215,7 +215,7 @@ impl Gateway {
             then(gateway, result.map(|()| removed).map_err(ErrorShape::from));
             if let Some(id) = request {
                 gateway.announce_decision(id.clone(), &device, "rejected");
-                gateway.settle_upgrade(&id, Upgrade::Rejected);
+                gateway.settle_upgrade(&id, &Upgrade::Rejected);
             }
             gateway.announce_change();
             gateway.end_where("client invalidated: device-removed", |principal| {

@@ -9,6 +9,7 @@
 //! that is being written is written once more, so that nobody is told of what may still be lost.
 
 mod decide;
+mod issuer;
 mod methods;
 mod nodes;
 mod pairing;
@@ -270,7 +271,7 @@ impl Gateway {
         ops.extend(self.devices.setups.litter());
         for id in expired {
             tracing::info!(target: "gateway", request = %id, "a pairing request has ended undecided");
-            self.settle_upgrade(&id, upgrade::Verdict::Expired);
+            self.settle_upgrade(&id, &upgrade::Verdict::Expired);
         }
         if !ops.is_empty() {
             self.store(ops, |_, _| {});

@@ -8,6 +8,8 @@ use subtle::ConstantTimeEq as _;
 use telson_proto::device::{ApprovedVia, TokenSummary};
 use telson_proto::{Protocol, Role, Scopes};
 
+use super::issuer::Issuer;
+use crate::auth::Secret;
 use crate::entropy::hex;
 use crate::limits;
 
@@ -70,6 +72,9 @@ struct Token {
     issued_at_ms: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_used_at_ms: Option<u64>,
+    /// The secret with which it ends, if a page got it for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    issuer: Option<Issuer>,
 }
 
 /// A token that was presented and is good.
@@ -160,7 +165,33 @@ impl Paired {
             let Some((index, _)) = oldest else { break };
             tokens.tokens.remove(index);
         }
-        tokens.tokens.push(Token { hash: hash(value), scopes, issued_at_ms: now_ms, last_used_at_ms: None });
+        let (hash, last_used_at_ms, issuer) = (hash(value), None, None);
+        tokens.tokens.push(Token { hash, scopes, issued_at_ms: now_ms, last_used_at_ms, issuer });
+    }
+
+    /// Lets a token end with a secret.
+    pub(super) fn bind(&mut self, role: Role, value: &str, secret: &Secret) {
+        let hash = hash(value);
+        let tokens = self.tokens.get_mut(&role).into_iter().flat_map(|tokens| &mut tokens.tokens);
+        for token in tokens.filter(|token| token.has(&hash)) {
+            token.issuer = Some(Issuer::of(secret, &hash));
+        }
+    }
+
+    /// Ends the tokens that are bound to another secret than this. Their hashes.
+    pub(super) fn end_of_other_secrets(&mut self, secret: Option<&Secret>) -> Vec<String> {
+        let mut ended = Vec::new();
+        for tokens in self.tokens.values_mut() {
+            tokens.tokens.retain(|token| {
+                let is = |issuer: &Issuer| secret.is_some_and(|secret| issuer.is(secret, &token.hash));
+                let stays = token.issuer.as_ref().is_none_or(is);
+                if !stays {
+                    ended.push(token.hash.clone());
+                }
+                stays
+            });
+        }
+        ended
     }
 
     /// What the good tokens of a role allow together; `None` when there is none.

@@ -161,8 +161,8 @@ impl Gateway {
     }
 
     /// A request has been decided or has ended: whoever waits for it hears of it.
-    pub(super) fn settle_upgrade(&mut self, request: &str, verdict: Verdict) {
-        for waiting in self.devices.upgrades.decide(request, &verdict) {
+    pub(super) fn settle_upgrade(&mut self, request: &str, verdict: &Verdict) {
+        for waiting in self.devices.upgrades.decide(request, verdict) {
             self.answer_upgrade(waiting, verdict.clone());
         }
     }

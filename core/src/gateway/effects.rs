@@ -163,6 +163,7 @@ impl Gateway {
 
     pub(crate) fn gone(&mut self, conn: ConnId) {
         self.handshake.gone(conn);
+        self.tailscale.gone(conn);
         self.deadlines.gone(conn);
         self.sessions.watches.gone(conn);
         if let Some(principal) = self.conns.remove(&conn) {

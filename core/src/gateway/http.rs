@@ -107,6 +107,9 @@ impl Gateway {
         if request.peer.is_direct_local() {
             body["failing"] = failing.clone().into();
             body["uptimeMs"] = self.uptime_ms().into();
+            if let Some(fault) = self.tailscale.degraded() {
+                body["degraded"] = serde_json::json!([{"part": "tailscale", "reason": fault}]);
+            }
         }
         HttpResponse::json(if failing.is_empty() { 200 } else { 503 }, body.to_string())
     }

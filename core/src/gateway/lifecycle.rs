@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use telson_proto::{CloseCode, EventName, Json, StateVersion};
 
-use crate::messages::{Down, Publish};
+use crate::messages::{Audience, Down, Publish};
 use crate::store::{Everything, Loaded, Query, Record, Shelf};
 
 use super::{Gateway, Output, Phase};
@@ -41,6 +41,7 @@ impl Gateway {
         );
         self.sessions.restore(sessions, transcripts);
         self.devices.restore(devices);
+        self.end_page_tokens();
         self.answers.restore(answers, self.now);
         self.restore_records(records);
         self.phase = Phase::Serving;
@@ -48,6 +49,7 @@ impl Gateway {
         self.close_interrupted(open_runs);
         self.write_interrupted_approvals();
         self.start_tools();
+        self.start_tailscale();
         self.refresh_health();
     }
 
@@ -124,9 +126,13 @@ impl Gateway {
     pub(crate) fn refresh_health(&mut self) {
         let summary = self.health_summary();
         self.system.refreshed(self.now, summary.clone());
-        let mut publish = Publish::lossless(EventName::Health, summary);
-        publish.state = Some(self.state_version());
-        self.publish(publish);
+        // Session keys are for those who may read; the others hear that the gateway lives (spec 08 S-16).
+        let brief = self.health_in_brief();
+        for (payload, reads) in [(summary, true), (brief, false)] {
+            let event = Publish::lossless(EventName::Health, payload);
+            let state = Some(self.state_version());
+            self.publish(Publish { state, to: Audience::Readers(reads), ..event });
+        }
     }
 
     /// Publishes what changed in this turn, each kind once.
@@ -147,7 +153,7 @@ impl Gateway {
     }
 
     /// Lets the runs under way come to their end, tells the clients, and lets go when all is stored.
-    pub(super) fn stop(&mut self, reason: &str, restart_expected: Option<Duration>) {
+    pub(crate) fn stop(&mut self, reason: &str, restart_expected: Option<Duration>) {
         match self.phase {
             Phase::Serving => {}
             Phase::Starting => {
@@ -164,6 +170,7 @@ impl Gateway {
             _ => self.drain(),
         }
         self.api_stop();
+        self.stop_tailscale();
         self.flush_audit();
         let restart_expected_ms = restart_expected.and_then(|d| u64::try_from(d.as_millis()).ok());
         self.system.shutdown = Some(Json::of(&Shutdown { reason, restart_expected_ms }));

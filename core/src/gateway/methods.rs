@@ -315,6 +315,10 @@ pub const METHODS: &[Method] = methods! {
         "The standing policy for commands of this gateway.";
     "exec.approvals.set" ADMIN, ADMIN, Both, [], approvals::policy_set,
         "Replaces it, when it is still the one that the caller knows.";
+    "exec.approvals.node.get" ADMIN, ADMIN, Both, [takes_its_time], approvals::node_policy_get,
+        "The same of a node, asked of it.";
+    "exec.approvals.node.set" ADMIN, ADMIN, Both, [takes_its_time], approvals::node_policy_set,
+        "Replaces a node's, when it is still the one that the caller knows.";
     "audit.list"        ADMIN, ADMIN, Nowhere, [], audit::list,
         "Who did what, from where, with which outcome, newest first.";
 };

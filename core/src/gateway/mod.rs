@@ -70,7 +70,7 @@ pub enum Input {
         /// A name for the request, never used before.
         id: HttpId,
         /// The request.
-        request: HttpRequest,
+        request: Box<HttpRequest>,
     },
     /// The body that [`Output::ReadBody`] asked for.
     HttpBody {
@@ -336,7 +336,7 @@ impl Gateway {
             Input::Up(Up::Gone { conn }) => self.gone(conn),
             Input::Up(Up::Hint(hint)) => self.hints.say(now.mono, hint),
             Input::Up(Up::Alive { conn }) => self.presence.alive(now, conn),
-            Input::Http { id, request } => self.route(id, request),
+            Input::Http { id, request } => self.route(id, *request),
             Input::HttpBody { id, body } => self.http_body(id, body),
             Input::HttpGone { id } => {
                 self.secure.remove(&id);
@@ -351,7 +351,7 @@ impl Gateway {
                 self.own_addrs = listening.addrs.iter().map(|addr| addr.ip().to_canonical()).collect();
                 self.own_addrs.retain(|addr| !addr.is_loopback() && !addr.is_unspecified());
                 self.addresses.clone_from(&listening.addrs);
-                self.listening(listening);
+                self.listening(&listening);
             }
             Input::Stop { reason, restart_expected } => self.stop(&reason, restart_expected),
             Input::Timeout => self.timeout(),

@@ -179,7 +179,7 @@ impl Gateway {
         self.announce_compaction(&key, &operation, None, None);
         let stamp = title::iso(now.wall).replace(':', "-");
         let archive = SessionId::new(format!("{session}.bak.{stamp}"));
-        let archived = format!("{}#{archive}", self.store_path());
+        let archived = format!("{}#{archive}", Self::store_path());
         self.sessions.edit(now, &key, |entry| {
             entry.input_tokens = None;
             entry.output_tokens = None;

@@ -369,7 +369,7 @@ impl Gateway {
         let has_more = end < total;
         Json::of(&ListResult {
             ts: self.now.wall,
-            path: self.store_path(),
+            path: Self::store_path(),
             count: sessions.len(),
             defaults: self.session_defaults(),
             sessions,

@@ -69,7 +69,7 @@ pub(crate) fn cleanup(gateway: &mut Gateway, call: Call<CleanupParams>) -> Answe
         let before = gateway.sessions.count(Some(&agent));
         let removable = if params.fix_missing == Some(true) { empty.len() } else { 0 };
         reports.push(Report {
-            store_path: gateway.store_path(),
+            store_path: Gateway::store_path(),
             mode: if enforce { "enforce" } else { "warn" },
             dry_run: !enforce,
             before_count: before,

@@ -439,7 +439,7 @@ impl Gateway {
         let mut archived = Vec::new();
         if !keep_transcript {
             ops.push(Op::ArchiveTranscript { session: id.clone(), at: self.now.wall });
-            archived.push(format!("{}#{id}", self.store_path()));
+            archived.push(format!("{}#{id}", Self::store_path()));
         }
         let session = key.clone();
         self.store_session(&key, ops, move |gateway, stored| {

@@ -363,7 +363,7 @@ impl Gateway {
         }
         let result = PatchResult {
             ok: true,
-            path: self.store_path(),
+            path: Self::store_path(),
             key: key.clone(),
             entry: self.sessions.get(key).map(Session::on_the_wire).unwrap_or_default(),
             resolved: (protocol == Protocol::V4).then(|| {

@@ -240,6 +240,7 @@ impl Live {
     fn is_among(&self, audience: &Audience) -> bool {
         match audience {
             Audience::All => true,
+            Audience::Readers(reads) => self.principal.holds(Scope::Read) == *reads,
             Audience::Session(key) => self.is_in_scope(key),
             Audience::SessionList => self.session_list,
             Audience::SessionMessages(key) => self.watched.contains(key),

@@ -6,7 +6,7 @@ use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize};
 use telson_proto::params::NoParams;
 use telson_proto::system::PresenceEntry;
-use telson_proto::{ErrorShape, EventName, Json, Protocol, Role, Scope};
+use telson_proto::{ErrorShape, EventName, Json, Role, Scope};
 
 use crate::auth::{Effect, Principal, authorize};
 use crate::gateway::{Answer, Call, Gateway, Reply, read_params};
@@ -132,10 +132,14 @@ impl Gateway {
         self.conns.values().any(|principal| principal.role == Role::Node && mobile(principal))
     }
 
-    /// The summary as this caller may see it: paths and session keys are for those who may read.
+    /// The summary as this caller may see it: session keys are for those who may read.
     fn health_for(&self, principal: &Principal, summary: Json) -> Json {
-        let open = principal.protocol == Protocol::V3 || principal.holds(Scope::Read);
-        if open { summary } else { Json::of(&serde_json::json!({"ok": true, "ts": self.now.wall})) }
+        if principal.holds(Scope::Read) { summary } else { self.health_in_brief() }
+    }
+
+    /// Health for those who may not read.
+    pub(crate) fn health_in_brief(&self) -> Json {
+        Json::of(&serde_json::json!({"ok": true, "ts": self.now.wall}))
     }
 }
 

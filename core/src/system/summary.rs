@@ -105,12 +105,12 @@ impl Gateway {
             updated_at,
             age: now.saturating_sub(updated_at),
         });
-        Sessions { path: self.store_path(), count: self.sessions.count(agent), recent: recent.collect() }
+        Sessions { path: Self::store_path(), count: self.sessions.count(agent), recent: recent.collect() }
     }
 
-    /// Where sessions are kept, as answers name it.
-    pub(crate) fn store_path(&self) -> String {
-        format!("{}/telson.db", self.settings.facts.state_dir)
+    /// Where sessions are kept, as answers name it: the file without its folder, which is for admins (spec 08 S-17).
+    pub(crate) fn store_path() -> String {
+        "telson.db".to_owned()
     }
 
     /// How many sources were wrong lately and are locked out, by class of credential (07 P-10).
@@ -135,7 +135,7 @@ impl Gateway {
         });
         let by_agent = settings.list.iter().map(|agent| {
             serde_json::json!({
-                "agentId": agent.id, "path": self.store_path(),
+                "agentId": agent.id, "path": Self::store_path(),
                 "count": self.sessions.count(Some(&agent.id)), "recent": rows(Some(&agent.id)),
             })
         });
@@ -145,7 +145,7 @@ impl Gateway {
             "authLimiter": self.limiter_summary(),
             "queuedSystemEvents": self.system.events(&self.sessions.main_key()),
             "sessions": {
-                "paths": [self.store_path()],
+                "paths": [Self::store_path()],
                 "count": self.sessions.count(None),
                 "defaults": {
                     "model": settings.model.to_string(),

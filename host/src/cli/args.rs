@@ -160,6 +160,10 @@ pub(crate) struct Run {
     /// The shared password
     #[arg(long, value_name = "PASSWORD", value_parser = secret)]
     password: Option<Secret>,
+    /// Put Tailscale in front of it: off, serve or funnel (default: gateway.tailscale.mode, else off); the
+    /// gateway does not serve when that fails
+    #[arg(long, value_name = "MODE")]
+    tailscale: Option<String>,
     /// Say more on the terminal
     #[arg(long, short)]
     verbose: bool,
@@ -180,6 +184,7 @@ impl Run {
             auth: self.auth.clone(),
             token: self.token.clone(),
             password: self.password.clone(),
+            tailscale: self.tailscale.clone(),
             verbose: self.verbose,
         }
     }
@@ -439,6 +444,8 @@ pub(crate) enum Shell {
 pub(crate) enum Token {
     /// Show the token of this machine's gateway
     Show,
+    /// Make a new one; whoever has the old one is disconnected
+    Rotate,
 }
 
 #[derive(Debug, Subcommand)]

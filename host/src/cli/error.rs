@@ -115,6 +115,7 @@ impl From<ServeError> for CliError {
         let failure = match &error {
             ServeError::PortInUse { .. } => Failure::PortInUse,
             ServeError::Bind { .. } | ServeError::NoListener => Failure::BindFailed,
+            ServeError::Tailnet(_) => Failure::TsFailed,
             ServeError::Signals(_) => Failure::Internal,
             ServeError::State => Failure::StateBroken,
         };

@@ -52,6 +52,8 @@ impl From<Failure> for Exit {
             | Failure::ConfigConflict
             | Failure::ModeRemote
             | Failure::AuthMissing
+            | Failure::FunnelNeedsPassword
+            | Failure::TsNeedsLoopback
             | Failure::AuthRequiredForBind => Self::Config,
             Failure::StateReadOnly => Self::ReadOnly,
             Failure::StateFull => Self::Full,
@@ -62,6 +64,7 @@ impl From<Failure> for Exit {
             | Failure::PortInUse
             | Failure::BindFailed
             | Failure::TlsFailed
+            | Failure::TsFailed
             | Failure::ShutdownTimeout
             | Failure::GatewayClosed
             | Failure::RpcError

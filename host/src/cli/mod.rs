@@ -28,6 +28,7 @@ mod show;
 mod target;
 pub mod term;
 mod tls;
+mod token;
 mod tokens;
 mod trust;
 mod usage;
@@ -136,7 +137,8 @@ async fn dispatch<R: Runtime>(
         }
         Command::Usage(args) => usage::run(&runtime, &places, &args, output).await,
         Command::Import(args) => import::run(&runtime, &places, &args, output).await,
-        Command::Token { command: Token::Show } => show::token(&places, output),
+        Command::Token { command: Token::Show } => token::show(&places, output),
+        Command::Token { command: Token::Rotate } => token::rotate(&runtime, &places, output).await,
         Command::Node { command } => node::execute(runtime, &places, &command, output).await,
         Command::Tls { command } => tls::run(&places, command, output),
         Command::Discover(args) => discover::run(&runtime, &args, output).await,

@@ -1,14 +1,18 @@
 //! `gateway run`: from flags and files to a gateway at work (spec 05 §5).
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use telson_core::Seed;
 use telson_core::config::{Access, Failure, Loaded};
+use telson_core::tailscale::Exposure;
 
 use crate::config::Places;
 use crate::driver::{self, ServeOptions, Signals};
+use crate::helpers;
 use crate::logging::{self, Guard, Secrets};
+use crate::reload::{Marks, Watcher};
 use crate::runtime::Runtime;
 use crate::state::{Holder, LOCK_PATIENCE, Lock, facts, made_token, stored_token};
 use crate::store;
@@ -27,6 +31,7 @@ pub(crate) async fn run<R: Runtime>(
     args: &Run,
     output: Output,
 ) -> Result<(), CliError> {
+    let marks = Marks::of(&places);
     let loaded = places.load(&args.flags())?;
     if loaded.remote && !args.allow_unconfigured {
         let message = "Gateway start blocked: set gateway.mode=local (current: remote)";
@@ -35,8 +40,10 @@ pub(crate) async fn run<R: Runtime>(
     }
     places.state.prepare()?;
     let lock = Arc::new(take_lock(&runtime, &places, loaded.port).await?);
-    let guard = start_logs(&places, &loaded, output)?;
-    let outcome = serve(runtime, &places, &loaded, args.advertise, &lock, &guard).await;
+    let secrets = Secrets::default();
+    let guard = start_logs(&places, &loaded, &secrets, output)?;
+    let watcher = Watcher::new(places.clone(), args.flags(), secrets, marks, loaded.clone());
+    let outcome = serve(runtime, &places, &loaded, args.advertise, watcher, &lock, &guard).await;
     outcome.map_err(|mut error| {
         let told: Vec<&str> =
             std::iter::once(&error.message).chain(&error.hints).map(String::as_str).collect();
@@ -54,8 +61,12 @@ async fn take_lock<R: Runtime>(runtime: &R, places: &Places, port: u16) -> Resul
     Ok(taken.map_err(|error| CliError::new(Failure::Internal, error.to_string()))??)
 }
 
-fn start_logs(places: &Places, loaded: &Loaded, output: Output) -> Result<Guard, CliError> {
-    let secrets = Secrets::default();
+fn start_logs(
+    places: &Places,
+    loaded: &Loaded,
+    secrets: &Secrets,
+    output: Output,
+) -> Result<Guard, CliError> {
     loaded.secrets().for_each(|secret| secrets.add(secret));
     if matches!(loaded.access, Access::MadeToken) {
         let fresh = stored_token(&places.state)?.is_none();
@@ -69,7 +80,7 @@ fn start_logs(places: &Places, loaded: &Loaded, output: Output) -> Result<Guard,
         let expanded = crate::state::expand(file.as_ref(), &places.env);
         logging.file = expanded.map(|path| path.display().to_string());
     }
-    logging::start(&logging, &places.state.logs(), output.terminal, &secrets)
+    logging::start(&logging, &places.state.logs(), output.terminal, secrets)
         .map_err(|error| CliError::new(Failure::Internal, format!("logging cannot be started: {error}")))
 }
 
@@ -78,6 +89,7 @@ async fn serve<R: Runtime>(
     places: &Places,
     loaded: &Loaded,
     advertise: bool,
+    watcher: Watcher,
     lock: &Arc<Lock>,
     guard: &Guard,
 ) -> Result<(), CliError> {
@@ -91,6 +103,10 @@ async fn serve<R: Runtime>(
     let mut settings = loaded.settings(facts(&places.state, &places.config), token).ok_or_else(|| {
         CliError::new(Failure::AuthMissing, "gateway auth mode is token, but no token is set")
     })?;
+    let tailnet = settings.tailscale.exposure != Exposure::Off;
+    if tailnet {
+        settings.tailscale.program = tailscale(places);
+    }
     tracing::info!(target: "gateway", "agent model: {}", settings.agents.model);
     if let Some(path) = guard.path() {
         tracing::info!(target: "gateway", "log file: {}", path.display());
@@ -108,6 +124,8 @@ async fn serve<R: Runtime>(
     }
     settings.tls = tls.as_ref().map(|live| live.leaf().certificate.to_string());
     let announcer = Announcer::new(places, loaded, advertise, tls.clone());
+    let (changed, changes) = async_channel::unbounded();
+    watcher.watch(changed).map_err(|error| CliError::new(Failure::Internal, error.to_string()))?;
     let options = ServeOptions {
         settings,
         listeners: loaded.listen.clone(),
@@ -115,7 +133,8 @@ async fn serve<R: Runtime>(
         store,
         seed: Seed::from(seed),
         signals: Signals::Process,
-        changes: None,
+        changes: Some(changes),
+        tailnet,
         on_ready: Some(Box::new(say_port(places, lock, tls.is_some(), announcer.clone()))),
         on_hangup: Some(Box::new(guard.reopener())),
     };
@@ -123,6 +142,22 @@ async fn serve<R: Runtime>(
     announcer.stop();
     served?;
     Ok(())
+}
+
+/// The program of the tailnet. That there is none is said by the machines, who know what it means.
+fn tailscale(places: &Places) -> Option<String> {
+    const APP: &str = "/Applications/Tailscale.app/Contents/MacOS/Tailscale";
+    let found = match places.env.get("TELSON_TAILSCALE_BIN") {
+        Some(named) => helpers::check(Path::new(named)),
+        None => helpers::find("tailscale", &[APP]),
+    };
+    match found {
+        Ok(path) => Some(path.display().to_string()),
+        Err(error) => {
+            tracing::error!(target: "gateway.tailscale", "{error}");
+            None
+        }
+    }
 }
 
 /// Writes into the lock file on which port the gateway really listens, so that the command line finds it.

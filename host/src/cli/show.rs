@@ -4,12 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use telson_core::config::{Access, Failure, Flags};
+use telson_core::config::Failure;
 
 use crate::config::Places;
 use crate::logging::escape;
 use crate::runtime::Runtime;
-use crate::state::{Holder, Lock, is_tailnet, stored_token};
+use crate::state::{Holder, Lock, is_tailnet};
 use crate::tls::Leaf;
 
 use super::args::{Call, Client as ClientArgs};
@@ -244,32 +244,5 @@ pub(crate) async fn call<R: Runtime>(
         output.note(&format!("Gateway call: {}", args.method));
     }
     output.value(&answer);
-    Ok(())
-}
-
-/// `token show`
-pub(crate) fn token(places: &Places, output: Output) -> Result<(), CliError> {
-    let loaded = places.load(&Flags::default())?;
-    let none = |message: &str| CliError::new(Failure::AuthMissing, message);
-    let (token, source) = match loaded.access {
-        Access::Token(token) => (token, "configuration or environment"),
-        Access::MadeToken => {
-            let made = stored_token(&places.state)?;
-            let missing = || {
-                none("there is no token yet").hint("it is made at the first start of: {program} gateway run")
-            };
-            (made.ok_or_else(missing)?, "made at the first start")
-        }
-        Access::Password(_) => return Err(none("the gateway asks for a password, not for a token")),
-        Access::TrustedProxy(_) => {
-            return Err(none("the gateway takes the users that its proxy names, and no token"));
-        }
-        Access::Open => return Err(none("the gateway asks for nothing: its auth mode is none")),
-    };
-    if output.json {
-        output.value(&json!({"ok": true, "token": token.expose(), "source": source}));
-    } else {
-        output.line(token.expose());
-    }
     Ok(())
 }

@@ -148,7 +148,10 @@ impl<R: Runtime, M: Machines> Engine<R, M> {
         };
         self.processes.end();
         self.close_store(matches!(outcome, Ok(Exit::Forced))).await;
-        outcome
+        match self.machines.tailnet_fault() {
+            Some(reason) if outcome.is_ok() => Err(ServeError::Tailnet(reason)),
+            _ => outcome,
+        }
     }
 
     /// What happens next. The store comes before the clients: its reports free memory.
@@ -228,7 +231,7 @@ impl<R: Runtime, M: Machines> Engine<R, M> {
         match event {
             Event::Http { id, request, desk } => {
                 self.requests.begin(id, desk);
-                self.tell(Input::Gateway(gateway::Input::Http { id, request: *request }));
+                self.tell(Input::Gateway(gateway::Input::Http { id, request }));
             }
             Event::Body { id, body, share } => {
                 if self.requests.contains(id) {

@@ -32,7 +32,8 @@ use super::body::{self, Read};
 use super::exchange::{Asked, Order, next_order};
 use super::frames::Frames;
 use super::line::{Line, Watch};
-use super::link::{Admitted, Command, Context, Event, Place, Verdict};
+use super::link::{Admitted, Command, Context, Event, Verdict};
+use super::seats::{Place, Seat};
 use super::socket;
 use super::upgrade::{Wish, wish};
 
@@ -47,22 +48,23 @@ type Io<R> = FuturesIo<Line<R>>;
 /// Serves one connection until it ends, is upgraded, or the gateway goes down.
 pub(super) async fn serve<R: Runtime>(
     context: Context<R>,
-    place: Place,
+    (seat, cuts): Place,
     stream: Stream<R::Stream>,
-    addr: IpAddr,
+    (addr, listener): (IpAddr, Listener),
 ) {
     let secure = matches!(stream, Stream::Tls(_));
     let line = Line::new(Patient::new(context.runtime.clone(), stream, WRITE_PATIENCE));
     let runtime = context.runtime.clone();
     let closing = context.closing.clone();
-    let (cut, cuts) = async_channel::bounded(1);
     let client = Client {
         context,
         addr: addr.to_canonical(),
         secure,
+        listener,
         line: line.clone(),
-        cut,
+        cut: seat.cut(),
         unread: AtomicBool::new(false),
+        seat,
     };
     let client = Arc::new(client);
     let shared = Arc::clone(&client);
@@ -95,7 +97,6 @@ pub(super) async fn serve<R: Runtime>(
             tracing::debug!(target: "gateway.http", peer = %addr, %error, "a connection ended badly");
         }
     }
-    drop(place);
 }
 
 /// One accepted connection and its client's address.
@@ -104,11 +105,14 @@ struct Client<R: Runtime> {
     addr: IpAddr,
     /// Whether it speaks TLS.
     secure: bool,
+    /// On which listener it came.
+    listener: Listener,
     line: Line<R>,
     /// Ends the connection at once.
     cut: Sender<()>,
     /// The client may still be sending what nobody reads.
     unread: AtomicBool,
+    seat: Seat,
 }
 
 /// How a request is to be answered.
@@ -120,7 +124,15 @@ enum Reply {
 }
 
 impl<R: Runtime> Client<R> {
-    async fn answer(&self, mut request: Request<Incoming>) -> Answer<R> {
+    /// Answers a request. Until the answer is there the connection keeps its seat; a stream keeps it to its end.
+    async fn answer(&self, request: Request<Incoming>) -> Answer<R> {
+        self.seat.keep(true);
+        let answer = self.decide(request).await;
+        self.seat.keep(matches!(answer.body(), Content::Stream(_)));
+        answer
+    }
+
+    async fn decide(&self, mut request: Request<Incoming>) -> Answer<R> {
         let refuse =
             |reason| answer::whole(HttpResponse::text(400, reason).header("connection", "close"), false);
         if request.headers().get_all(HOST).iter().nth(1).is_some() {
@@ -302,7 +314,7 @@ impl<R: Runtime> Client<R> {
     }
 
     fn peer(&self, head: &[(String, String)]) -> Peer {
-        Peer { secure: self.secure, ..Peer::seen(self.addr, Listener::Main, head) }
+        Peer { secure: self.secure, ..Peer::seen(self.addr, self.listener, head) }
     }
 }
 

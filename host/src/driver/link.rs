@@ -1,9 +1,10 @@
 //! What flows between the engine and the tasks of connections.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender, TrySendError};
@@ -22,6 +23,7 @@ use crate::runtime::Runtime;
 
 use super::body::{Budget, Share};
 use super::exchange::Desk;
+use super::seats::{Place, Seats};
 
 /// How many events may wait for the engine; a task with one more waits, and its client with it.
 const EVENTS: usize = 256;
@@ -139,7 +141,7 @@ impl Guard {
 struct Counters {
     conns: AtomicU64,
     requests: AtomicU64,
-    open: AtomicUsize,
+    seats: Seats,
 }
 
 impl<R: Runtime> Clone for Context<R> {
@@ -177,10 +179,9 @@ impl<R: Runtime> Context<R> {
         HttpId(self.counters.requests.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
-    /// A place among the HTTP connections, or none when `most` are open.
-    pub(super) fn enter(&self, most: usize) -> Option<Place> {
-        let place = Place(Arc::clone(&self.counters));
-        (place.0.open.fetch_add(1, Ordering::Relaxed) < most).then_some(place)
+    /// A seat among the HTTP connections for a client of this address, and what ends it when it must make room.
+    pub(super) fn enter(&self, addr: IpAddr) -> Option<Place> {
+        self.counters.seats.take(addr)
     }
 
     /// Runs a task; a panic in it ends nothing but the task (07 P-11).
@@ -190,15 +191,6 @@ impl<R: Runtime> Context<R> {
                 tracing::error!(target: "gateway", "a connection's task panicked; only that connection is lost");
             }
         });
-    }
-}
-
-/// A place among the HTTP connections, given back when dropped.
-pub(super) struct Place(Arc<Counters>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

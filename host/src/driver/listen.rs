@@ -1,7 +1,7 @@
 //! Listening: binding, accepting, and staying alive when neither goes well (spec 04 §1.1).
 
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
@@ -22,9 +22,6 @@ const BACKLOG: i32 = 1_024;
 
 /// How long to wait after an accept that failed for want of something, such as file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// HTTP connections that may be open at once, upgraded ones not counted. One more is dropped at once.
-const HTTP_CONNECTIONS: usize = 1_024;
 
 /// Binds every address, or none. Where the gateway listens on 127.0.0.1, `::1` comes along when it can
 /// [D-29]; a host may have no IPv6 at all.
@@ -47,6 +44,12 @@ pub(super) fn bind<R: Runtime>(
         }
     }
     Ok(bound)
+}
+
+/// Binds the address for the tailnet's proxy: any free port of this machine.
+pub(super) fn bind_tailnet<R: Runtime>(runtime: &R) -> Result<(SocketAddr, R::Listener), ServeError> {
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    open(runtime, any).map_err(|cause| refusal(any, "http", cause))
 }
 
 fn refusal(addr: SocketAddr, scheme: &'static str, cause: io::Error) -> ServeError {
@@ -100,7 +103,7 @@ pub(super) async fn accept<R: Runtime>(
             Either::Right((accepted, _)) => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => match context.enter(HTTP_CONNECTIONS) {
+            Ok((stream, peer)) => match context.enter(peer.ip()) {
                 Some(place) => context.spawn(door.clone().serve(context.clone(), place, stream, peer.ip())),
                 None => {
                     tracing::debug!(target: "gateway", %peer, "too many open connections; this one is dropped");

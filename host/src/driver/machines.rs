@@ -22,6 +22,11 @@ pub trait Machines: Send + 'static {
 
     /// Where the gateway is in its life.
     fn phase(&self) -> Phase;
+
+    /// Why the gateway stops by itself, if it does.
+    fn tailnet_fault(&self) -> Option<String> {
+        None
+    }
 }
 
 impl Machines for Joined {
@@ -43,5 +48,9 @@ impl Machines for Joined {
 
     fn phase(&self) -> Phase {
         self.gateway().phase()
+    }
+
+    fn tailnet_fault(&self) -> Option<String> {
+        self.gateway().tailnet_fault().map(str::to_owned)
     }
 }

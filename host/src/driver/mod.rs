@@ -19,6 +19,7 @@ mod listen;
 mod machines;
 mod outgoing;
 mod processes;
+mod seats;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -63,6 +64,8 @@ pub struct ServeOptions {
     pub signals: Signals,
     /// What the gateway asks for, each time that the operator has changed it.
     pub changes: Option<Receiver<AuthSettings>>,
+    /// Whether to listen for the tailnet's proxy as well, on a loopback address of its own.
+    pub tailnet: bool,
     /// Told once when the gateway listens and has loaded its state, with the addresses on which it listens.
     pub on_ready: Option<OnReady>,
     /// Called at each `SIGHUP`: reopens the log file.
@@ -118,6 +121,9 @@ pub enum ServeError {
     /// No address was given.
     #[error("no address to listen on was given")]
     NoListener,
+    /// The operator wants no gateway that Tailscale does not stand in front of.
+    #[error("tailscale: {0}")]
+    Tailnet(String),
     /// Signals cannot be caught.
     #[error("signals cannot be caught: {0}")]
     Signals(io::Error),
@@ -143,8 +149,18 @@ pub async fn serve_with<R: Runtime, M: Machines>(
     options: ServeOptions,
     make: impl FnOnce(Settings, Seed, Now) -> M,
 ) -> Result<Exit, ServeError> {
-    let ServeOptions { settings, listeners, tls, store, seed, signals, changes, on_ready, on_hangup } =
-        options;
+    let ServeOptions {
+        settings,
+        listeners,
+        tls,
+        store,
+        seed,
+        signals,
+        changes,
+        tailnet,
+        on_ready,
+        on_hangup,
+    } = options;
     let signals: engine::SignalStream = match signals {
         Signals::Process => Box::pin(runtime.signals().map_err(ServeError::Signals)?),
         Signals::Channel(channel) => Box::pin(channel),
@@ -156,10 +172,15 @@ pub async fn serve_with<R: Runtime, M: Machines>(
     let max_message = settings.limits.v3.max_payload.max(settings.limits.v4.max_payload);
     let (context, events, guard) = Context::new(runtime.clone(), max_message);
     let bound: Vec<SocketAddr> = sockets.iter().map(|(addr, _)| *addr).collect();
+    let proxied = if tailnet { Some(listen::bind_tailnet(&runtime)?) } else { None };
+    let tailnet = proxied.as_ref().map(|(addr, _)| *addr);
     for (addr, socket) in sockets {
         context.spawn(listen::accept(context.clone(), addr, socket, door.clone()));
     }
-    let listening = Some(Listening { addrs: bound.clone(), tailnet: None });
+    if let Some((addr, socket)) = proxied {
+        context.spawn(listen::accept(context.clone(), addr, socket, tls::Door::Tailnet));
+    }
+    let listening = Some(Listening { addrs: bound.clone(), tailnet });
     let ready = Box::new(move || {
         listen::announce(&bound, scheme);
         if let Some(on_ready) = on_ready {

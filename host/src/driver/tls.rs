@@ -12,13 +12,15 @@ use std::time::{Duration, Instant};
 use futures_rustls::TlsAcceptor;
 use futures_util::future::{Either, select};
 use telson_core::limits;
+use telson_core::peer::Listener;
 
 use crate::net::tls::Stream;
 use crate::runtime::Runtime;
 use crate::tls::Live;
 
 use super::http;
-use super::link::{Context, Place};
+use super::link::Context;
+use super::seats::Place;
 
 /// How often the files of the certificate are looked at.
 const LOOK: Duration = Duration::from_secs(5);
@@ -30,6 +32,8 @@ pub(super) enum Door {
     Open,
     /// They speak TLS first.
     Tls(Guarded),
+    /// They come from the tailnet's proxy, which has spoken TLS.
+    Tailnet,
 }
 
 impl Door {
@@ -40,7 +44,7 @@ impl Door {
     /// The scheme of the port's WebSocket URLs.
     pub(super) const fn scheme(&self) -> &'static str {
         match self {
-            Self::Open => "ws",
+            Self::Open | Self::Tailnet => "ws",
             Self::Tls(_) => "wss",
         }
     }
@@ -54,7 +58,10 @@ impl Door {
         addr: IpAddr,
     ) {
         match self {
-            Self::Open => http::serve(context, place, Stream::Plain(stream), addr).await,
+            Self::Open => http::serve(context, place, Stream::Plain(stream), (addr, Listener::Main)).await,
+            Self::Tailnet => {
+                http::serve(context, place, Stream::Plain(stream), (addr, Listener::Tailnet)).await
+            }
             Self::Tls(guarded) => guarded.serve(context, place, stream, addr).await,
         }
     }
@@ -77,7 +84,10 @@ impl Guarded {
         let until = Instant::now() + Duration::from_millis(limits::TLS_HANDSHAKE_MS);
         let (closed, late) =
             (std::pin::pin!(closing.recv()), std::pin::pin!(context.runtime.sleep_until(until)));
-        let ended = select(closed, late);
+        // Another client may need the seat.
+        let cuts = place.1.clone();
+        let cut = std::pin::pin!(cuts.recv());
+        let ended = select(select(closed, late), cut);
         let accepting = TlsAcceptor::from(self.live.config()).accept(stream);
         let accepted = match select(std::pin::pin!(accepting), ended).await {
             Either::Left((accepted, _)) => accepted,
@@ -85,7 +95,10 @@ impl Guarded {
         };
         drop(knock);
         match accepted {
-            Ok(stream) => http::serve(context, place, Stream::Tls(Box::new(stream.into())), addr).await,
+            Ok(stream) => {
+                http::serve(context, place, Stream::Tls(Box::new(stream.into())), (addr, Listener::Main))
+                    .await
+            }
             Err(error) => tracing::debug!(target: "gateway.tls", peer = %addr, %error, "no TLS came about"),
         }
     }

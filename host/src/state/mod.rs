@@ -20,7 +20,7 @@ use telson_core::config::{Environment, Failure};
 
 pub use facts::{facts, host_name, is_tailnet, surroundings};
 pub use lock::{Holder, Lock};
-pub use token::{made_token, stored_token};
+pub use token::{made_token, new_token, stored_token, token_file};
 
 /// How long to wait for another gateway that is just ending.
 pub const LOCK_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);

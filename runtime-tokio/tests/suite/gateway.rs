@@ -69,6 +69,7 @@ impl Gateway {
             seed: [7; 32].into(),
             signals: Signals::Channel(channel),
             changes: None,
+            tailnet: false,
             on_ready: Some(Box::new(move |addrs| ready.send(addrs[0]).unwrap())),
             on_hangup: None,
         };

@@ -98,6 +98,7 @@ impl Stage {
             seed: [7; 32].into(),
             signals: Signals::Channel(channel),
             changes: None,
+            tailnet: false,
             on_ready: Some(Box::new(move |addrs| ready.send(addrs[0]).unwrap())),
             on_hangup: None,
         };
@@ -135,7 +136,7 @@ impl Stage {
     /// The next request.
     pub fn request(&self) -> (HttpId, HttpRequest) {
         match self.hears() {
-            Input::Http { id, request } => (id, request),
+            Input::Http { id, request } => (id, *request),
             other => panic!("{other:?} instead of a request"),
         }
     }

@@ -3,7 +3,9 @@
 mod connections;
 mod crashes;
 mod effects;
+mod epochs;
 mod nodes;
+mod pairing;
 mod runs;
 
 use std::time::Duration;

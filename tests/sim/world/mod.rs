@@ -3,6 +3,7 @@
 //! Everything that happens stands in one queue, ordered by time and then by chance. One turn takes one thing
 //! out, tells the machines, and performs what they ask for: the same loop as an adapter's, in virtual time.
 
+mod epochs;
 pub(crate) mod link;
 mod network;
 mod perform;
@@ -24,6 +25,7 @@ use crate::provider::{Model, Provider};
 use crate::store::Disk;
 use crate::trace::Trace;
 
+use epochs::Retired;
 use link::Link;
 use programs::Programs;
 use web::Web;
@@ -99,6 +101,8 @@ pub(crate) struct World {
     pub(crate) provider: Provider,
     pub(crate) programs: Programs,
     web: Web,
+    /// Whom a token that is gone must not let in.
+    retired: Retired,
     pub(crate) clients: Vec<Client>,
     pub(crate) watch: Watch,
     /// Virtual time.
@@ -146,6 +150,7 @@ impl World {
             provider: Provider::default(),
             programs: Programs::default(),
             web: Web::default(),
+            retired: Retired::default(),
             clients: Vec::new(),
             watch: Watch::default(),
             time: Duration::ZERO,

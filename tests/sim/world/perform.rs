@@ -44,11 +44,7 @@ impl World {
                 }
                 self.arrange_write(conn);
             }
-            O::Authenticated { conn } => {
-                if let Some(link) = self.links.get_mut(&conn) {
-                    link.authenticated = true;
-                }
-            }
+            O::Authenticated { conn } => self.let_in(conn),
             O::Close { conn, code, reason } => {
                 self.trace.note(self.time, format!("<- close {conn} {} {reason}", code.number()));
                 let Some(link) = self.links.get_mut(&conn) else {

@@ -184,7 +184,7 @@ impl World {
     pub(crate) fn visit(&mut self, visit: Visit) -> HttpId {
         let request = visit.head();
         let id = self.await_answer(visit);
-        self.tell(Input::Gateway(gateway::Input::Http { id, request }));
+        self.tell(Input::Gateway(gateway::Input::Http { id, request: Box::new(request) }));
         self.leave_when_due(id);
         id
     }
@@ -206,6 +206,11 @@ impl World {
     /// What has come of a request.
     pub(crate) fn exchange(&self, id: HttpId) -> &Exchange {
         &self.web.0[&id]
+    }
+
+    /// The requests whose answer is not complete.
+    pub(super) fn open_exchanges(&self) -> Vec<HttpId> {
+        self.web.0.iter().filter(|(_, exchange)| exchange.is_open()).map(|(id, _)| *id).collect()
     }
 
     /// Asks, and waits for the whole answer or for its loss.

@@ -46,7 +46,7 @@ impl Gateway {
             must: request.asked.must.clone(),
             words: answer::words(&request.asked.must),
         };
-        let who = (target, principal.method, principal.holds(Scope::Admin));
+        let who = (target, principal.actor(), principal.holds(Scope::Admin));
         self.begin_call(id, who, request.asked, run, Answers::Chat(Box::new(answer)))
     }
 }

@@ -47,7 +47,7 @@ impl Gateway {
             words: Words::new(held),
             events: Stream::new(format!("msg_{}", self.entropy.uuid())),
         };
-        let who = (target, principal.method, principal.holds(Scope::Admin));
+        let who = (target, principal.actor(), principal.holds(Scope::Admin));
         self.begin_call(id, who, request.asked, run, Answers::Response(Box::new(answer)))
     }
 
@@ -72,7 +72,7 @@ impl Gateway {
         };
         let kept = self.api.continuations.get(self.now.mono, previous).ok_or_else(unknown)?;
         let same_session = !target.named || target.key == kept.key;
-        if kept.subject != principal.method || kept.agent != target.agent || !same_session {
+        if kept.subject != principal.actor() || kept.agent != target.agent || !same_session {
             return Err(unknown());
         }
         let (key, session) = (kept.key.clone(), kept.session.clone());

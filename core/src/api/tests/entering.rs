@@ -300,7 +300,7 @@ fn a_body_that_does_not_come_as_it_must_is_told_in_the_same_shape() {
     );
     for (error, code) in [(BodyError::TooLarge, 413), (BodyError::Timeout, 408)] {
         let id = HttpId(9_000 + u64::from(code));
-        world.gateway.handle(world.now, Input::Http { id, request: request("POST", CHAT) });
+        world.gateway.handle(world.now, Input::Http { id, request: Box::new(request("POST", CHAT)) });
         while world.gateway.poll_output().is_some() {}
         world.input(Input::HttpBody { id, body: Err(error) });
         assert_eq!(answer(&world, id).0, code);

@@ -202,6 +202,29 @@ fn a_restart_ends_what_waited_and_keeps_what_was_decided() {
 }
 
 #[test]
+fn a_crash_between_any_two_steps_never_leaves_a_yes_that_nobody_was_told() {
+    for step in 0..4 {
+        let (mut world, asker, desk) = two(Protocol::V4);
+        world.hold = step == 0;
+        world.call(asker, "exec.approval.request", question("a"));
+        world.hold = step == 2;
+        if step >= 2 {
+            world.call(desk, "exec.approval.resolve", answer("a", "allow-once"));
+        }
+        let mut world = world.crash();
+        let desk = approver(&mut world, Protocol::V4);
+        let known = world.call(desk, "approval.get", json!({"id": "a"}));
+        let status = world.reply(known).payload.map(|found| found.to_value()["approval"]["status"].clone());
+        let expected =
+            [None, Some("cancelled"), Some("cancelled"), Some("allowed")][step].map(|word| json!(word));
+        assert_eq!(status, expected, "step {step}");
+        assert_eq!(world.ask(desk, "exec.approval.list", json!({})), json!([]));
+        let late = world.call(desk, "exec.approval.resolve", answer("a", "deny"));
+        assert!(world.reply(late).error.is_some(), "step {step}: what has ended stays as it ended");
+    }
+}
+
+#[test]
 fn what_is_shown_is_the_whole_command_with_every_character() {
     let (mut world, asker, _) = two(Protocol::V4);
     let tail = "x".repeat(9_000);

@@ -13,10 +13,11 @@ use sha2::{Digest as _, Sha256};
 use crate::entropy::hex;
 use crate::gateway;
 use crate::http::HttpRequest;
-use crate::ids::{ConnId, DeviceId, HttpId, TxId};
+use crate::ids::{ConnId, DeviceId, HttpId, ProcessId, TxId};
 use crate::joined::{Input, Joined, Output};
 use crate::peer::Peer;
-use crate::settings::Settings;
+use crate::process::ProcessSpec;
+use crate::settings::{AuthSettings, Settings};
 use crate::store::{
     AuditRecord, DeviceRecord, Everything, Loaded, Op, Query, Record, Shelf, StoreError, Transaction,
 };
@@ -76,6 +77,8 @@ pub(super) struct Bench {
     closes: BTreeMap<ConnId, (u16, String)>,
     rejected: BTreeMap<ConnId, u16>,
     answered: BTreeMap<HttpId, u16>,
+    /// Processes that run.
+    pub(super) processes: Vec<(ProcessId, ProcessSpec)>,
     serial: u64,
     /// How many processes there were before this one; each has its own seed.
     lives: u8,
@@ -104,6 +107,7 @@ impl Bench {
             closes: BTreeMap::new(),
             rejected: BTreeMap::new(),
             answered: BTreeMap::new(),
+            processes: Vec::new(),
             serial: 0,
             lives: 0,
         }
@@ -120,6 +124,12 @@ impl Bench {
         self.closes.clear();
         self.frames.clear();
         self.start();
+    }
+
+    /// The same with other rules.
+    pub(super) fn restart_with(&mut self, auth: AuthSettings) {
+        self.settings.auth = auth;
+        self.restart();
     }
 
     pub(super) fn machines(&self) -> &Joined {
@@ -145,6 +155,10 @@ impl Bench {
                 }
                 Output::Gateway(gateway::Output::Respond { id, response }) => {
                     self.answered.insert(id, response.status);
+                }
+                Output::Gateway(gateway::Output::Spawn { id, spec }) => self.processes.push((id, spec)),
+                Output::Gateway(gateway::Output::Kill { id }) => {
+                    self.processes.retain(|(other, _)| *other != id);
                 }
                 Output::Gateway(gateway::Output::Store(transaction)) => self.write(transaction),
                 Output::Gateway(gateway::Output::Load { id, query: Query::Everything }) => {
@@ -289,7 +303,7 @@ impl Bench {
 
     /// The status of an HTTP request that is answered at once.
     pub(super) fn http(&mut self, id: HttpId, request: HttpRequest) -> u16 {
-        self.handle(Input::Gateway(gateway::Input::Http { id, request }));
+        self.handle(Input::Gateway(gateway::Input::Http { id, request: Box::new(request) }));
         self.answered.remove(&id).expect("an answer")
     }
 

@@ -122,6 +122,8 @@ const METHOD_CELLS: &[(&str, Cell, Cell)] = &[
     ("plugin.approval.resolve", Cell::Unknown, APPROVALS),
     ("exec.approvals.get", ADMIN, ADMIN),
     ("exec.approvals.set", ADMIN, ADMIN),
+    ("exec.approvals.node.get", ADMIN, ADMIN),
+    ("exec.approvals.node.set", ADMIN, ADMIN),
     ("audit.list", ADMIN, ADMIN),
     ("tools.catalog", Cell::Unknown, READ),
     ("tools.effective", Cell::Unknown, READ),

@@ -2,6 +2,7 @@
 
 mod bench;
 mod decisions;
+mod epochs;
 mod guesses;
 mod handshake;
 mod hello;
@@ -13,4 +14,5 @@ mod refusals;
 mod service;
 mod setup;
 mod table;
+mod tailnet;
 mod vouched;

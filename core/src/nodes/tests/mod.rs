@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::needless_pass_by_value)]
 
+mod approvals;
 mod events;
 mod invoke;
 mod pairing;
