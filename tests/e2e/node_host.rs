@@ -10,7 +10,6 @@ use telson_tests::on_every_runtime;
 use telson_tests::support::PATIENCE;
 use telson_tests::support::background::Background;
 use telson_tests::support::binary::Binary;
-use telson_tests::support::client::Dialect;
 use telson_tests::support::gateway::{Home, is_private};
 use tungstenite::{Message, WebSocket};
 
@@ -269,20 +268,22 @@ fn a_node_that_waits_for_approval_names_the_request(binary: Binary) {
 fn a_node_answers_the_operators_of_its_gateway(binary: Binary) {
     let gateway = Home::new(binary).start();
     allow_everything(&gateway.home);
-    let mut desk = gateway.operator(Dialect::V4);
     let node = node(&gateway.home, &[]);
     node.says("connected to");
-    let request = desk.event("node.pair.requested", |_| true);
-    desk.ask("node.pair.approve", &json!({"requestId": request["requestId"]}));
+    let call = |method: &str, params: &Value| {
+        gateway.run(&["call", method, &params.to_string(), "--json"]).success().json()
+    };
+    let waiting = call("node.pair.list", &json!({}))["pending"][0].clone();
+    call("node.pair.approve", &json!({"requestId": waiting["requestId"]}));
     node.says("approved at the gateway");
-    let invoke = |command: &str, params: Value| json!({"nodeId": request["nodeId"], "command": command, "params": params, "idempotencyKey": command, "timeoutMs": 25_000});
-    let found = desk.ask("node.invoke", &invoke("system.which", json!({"bins": ["sh"]})));
-    assert!(Path::new(found["payload"]["bins"]["sh"].as_str().unwrap()).is_absolute(), "{found}");
-    let ran = desk.ask("node.invoke", &invoke("system.run", json!({"command": ["echo", "tide"]})));
-    assert_eq!(
-        (&ran["payload"]["stdout"], &ran["payload"]["exitCode"]),
-        (&json!("tide\n"), &json!(0)),
-        "{ran}"
-    );
+    let invoke = |command: &str, params: Value| {
+        let id = &waiting["nodeId"];
+        let asked = json!({"nodeId": id, "command": command, "params": params, "idempotencyKey": command});
+        call("node.invoke", &asked)["payload"].clone()
+    };
+    let found = invoke("system.which", json!({"bins": ["sh"]}));
+    assert!(Path::new(found["bins"]["sh"].as_str().unwrap()).is_absolute(), "{found}");
+    let ran = invoke("system.run", json!({"command": ["echo", "tide"]}));
+    assert_eq!((&ran["stdout"], &ran["exitCode"]), (&json!("tide\n"), &json!(0)), "{ran}");
     assert_eq!(node.stop(), Some(0));
 }
