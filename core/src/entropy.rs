@@ -43,6 +43,11 @@ impl Entropy {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
+    /// Any number of 32 bits.
+    pub fn number(&mut self) -> u32 {
+        self.0.next_u32()
+    }
+
     /// Eight hex digits, the form of transcript entry ids (spec 02 §5).
     pub fn entry_id(&mut self) -> String {
         format!("{:08x}", self.0.next_u32())

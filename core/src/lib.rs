@@ -50,6 +50,7 @@ mod joined;
 pub mod limits;
 pub mod mcp;
 pub mod messages;
+pub mod nodehost;
 pub mod nodes;
 pub mod peer;
 pub mod policy;

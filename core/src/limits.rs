@@ -281,6 +281,24 @@ limits! {
         "A client that leaves more of a streamed answer unread is given up: its connection ends.";
     PROCESS_INPUT_BYTES: "process-input" = 8_388_608, "bytes", None,
         "A process that leaves more of its input unread is killed.";
+    NODE_CONNECT_MS: "node-connect" = 15_000, "ms", None,
+        "A node host gives an attempt up whose hello has not come by then.";
+    NODE_APPROVAL_MS: "node-approval-poll" = 15_000, "ms", None,
+        "How often a node host that waits for its approval tries again.";
+    NODE_PAUSE_MS: "node-pause" = 600_000, "ms", None,
+        "How often a node host tries again after a refusal that a person has to lift.";
+    NODE_JOBS: "node-jobs" = 16, "commands", None,
+        "One more command at once is refused by a node host with `UNAVAILABLE`.";
+    NODE_RUN_MS: "node-run" = 1_800_000, "ms", None,
+        "How long a command of `system.run` may take that names no time of its own; then its process group is killed.";
+    NODE_RUN_LONGEST_MS: "node-run-longest" = 86_400_000, "ms", None,
+        "The longest time that a command of `system.run` may name.";
+    NODE_OUTPUT_BYTES: "node-output" = 200_000, "bytes", None,
+        "What a command of `system.run` writes beyond it, to both streams together, is dropped and marked.";
+    NODE_PICTURE_BYTES: "node-picture" = 5_000_000, "bytes", None,
+        "A larger picture of `camera.snap` is an error.";
+    NODE_LISTING: "node-listing" = 1_000, "entries", None,
+        "What a directory holds beyond it is left out of `fs.listDir` and marked.";
 }
 
 /// A limit in milliseconds as a duration.

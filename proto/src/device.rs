@@ -226,6 +226,9 @@ pub struct SetupPayload {
     pub urls: Vec<String>,
     /// Good for one device, once.
     pub bootstrap_token: String,
+    /// The fingerprint of the gateway's certificate, when it speaks TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_fingerprint: Option<String>,
     /// Epoch milliseconds.
     pub expires_at_ms: u64,
 }

@@ -17,6 +17,7 @@ mod http;
 mod import;
 mod life;
 mod limits;
+mod node_host;
 mod nodes;
 mod pairing;
 mod provider;

@@ -1,4 +1,5 @@
-//! Clients that nobody here wrote, unchanged from npm, against both binaries.
+//! Clients that nobody here wrote, unchanged from npm, against both binaries; and our node host against a gateway
+//! that nobody here wrote.
 //!
 //! `scripts/interop-setup` installs them into a cache outside the tree.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -7,6 +8,7 @@ mod browser;
 mod gateway_client;
 mod llama;
 mod mcp;
+mod node_host;
 mod openclaw;
 mod openclaw_node;
 mod openclaw_node_host;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -211,7 +211,7 @@ pub fn is_private(path: &Path) -> bool {
 
 /// The lines that a process has printed.
 #[derive(Clone, Default)]
-struct Log {
+pub(super) struct Log {
     shared: Arc<(Mutex<Lines>, Condvar)>,
 }
 
@@ -223,7 +223,7 @@ struct Lines {
 }
 
 impl Log {
-    fn follow(&self, pipe: impl Read + Send + 'static) {
+    pub(super) fn follow(&self, pipe: impl Read + Send + 'static) {
         let shared = Arc::clone(&self.shared);
         shared.0.lock().expect("no reader panics").open += 1;
         thread::spawn(move || {
@@ -237,13 +237,26 @@ impl Log {
     }
 
     fn wait_for(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
-        let lines = self.wait_until(what, |lines| lines.iter().any(|line| wanted(line)));
+        self.wait_within(PATIENCE, what, wanted)
+    }
+
+    pub(super) fn wait_within(
+        &self,
+        patience: Duration,
+        what: &str,
+        wanted: impl Fn(&str) -> bool,
+    ) -> String {
+        let lines = self.wait_lines(patience, what, |lines| lines.iter().any(|line| wanted(line)));
         lines.into_iter().find(|line| wanted(line)).expect("it was just there")
     }
 
     /// Waits until the lines are as wanted.
     fn wait_until(&self, what: &str, wanted: impl Fn(&[String]) -> bool) -> Vec<String> {
-        let deadline = Instant::now() + PATIENCE;
+        self.wait_lines(PATIENCE, what, wanted)
+    }
+
+    fn wait_lines(&self, patience: Duration, what: &str, wanted: impl Fn(&[String]) -> bool) -> Vec<String> {
+        let deadline = Instant::now() + patience;
         let mut lines = self.shared.0.lock().expect("no reader panics");
         loop {
             if wanted(&lines.lines) {
@@ -256,7 +269,7 @@ impl Log {
         }
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let mut text = self.shared.0.lock().expect("no reader panics").lines.join("\n");
         text.push('\n');
         text

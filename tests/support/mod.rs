@@ -1,5 +1,6 @@
 //! Shared helpers of `tests/e2e` and `tests/interop`.
 
+pub mod background;
 pub mod binary;
 pub mod client;
 pub mod command;

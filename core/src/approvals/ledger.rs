@@ -174,7 +174,7 @@ impl Gateway {
         entry.stage =
             Stage::Settling(Box::new(Settling { ending, answerers: answerer.into_iter().collect() }));
         let id = id.to_owned();
-        self.store(ops, move |gateway, result| gateway.settled(&id, ended, grant, result));
+        self.store(ops, move |gateway, result| gateway.settled(&id, ended, grant, &result));
     }
 
     /// The end of an approval is on disk, or will never be.
@@ -183,12 +183,12 @@ impl Gateway {
         id: &str,
         ended: Approval,
         grant: Option<StandingGrant>,
-        result: Result<(), StoreError>,
+        result: &Result<(), StoreError>,
     ) {
         let now = self.now;
         let Some(entry) = self.approvals.entries.get_mut(id) else { return };
         let Stage::Settling(settling) = std::mem::replace(&mut entry.stage, Stage::Over) else { return };
-        if let (Err(error), Some(_)) = (&result, ended.decision) {
+        if let (Err(error), Some(_)) = (result, ended.decision) {
             // Nothing was decided. It waits on, and ends in time if the store stays broken.
             entry.stage = Stage::Waiting;
             let until = entry.until;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use telson_proto::approval::{
     ApprovalView, ById, Decision, ExecRequest, ExecView, GrantId, GrantsQuery, HistoryQuery, Resolve, Waiting,
 };
-use telson_proto::params::{Count, NoParams};
+use telson_proto::params::{Count, NoParams, Text};
 use telson_proto::{ErrorCode, ErrorShape, Json, Protocol};
 
 use super::ledger::{NewApproval, answered};
@@ -31,8 +31,7 @@ pub(crate) fn exec_request(gateway: &mut Gateway, call: Call<ExecRequest>) -> An
     authorize(&call.principal, &Effect::RequestApproval)?;
     let protocol = call.protocol();
     closed("exec.approval.request", protocol, &call.params.later_members())?;
-    let id =
-        chosen_id(call.params.id.as_ref().map(|id| id.as_str()))?.unwrap_or_else(|| gateway.entropy.uuid());
+    let id = chosen_id(call.params.id.as_ref().map(Text::as_str))?.unwrap_or_else(|| gateway.entropy.uuid());
     let Asked { question, request, text, allowed } = question::ask(&call.params, protocol)?;
     let default = if protocol == Protocol::V4 { limits::APPROVAL_V4_MS } else { limits::APPROVAL_V3_MS };
     let timeout_ms = call.params.timeout_ms.map_or(default, Count::get).min(limits::APPROVAL_LONGEST_MS);
@@ -264,7 +263,6 @@ pub(crate) struct Page {
 }
 
 /// `approval.history`: the ledger, newest first.
-#[expect(clippy::needless_pass_by_value, reason = "the table of methods fixes the signature")]
 pub(crate) fn approval_history(gateway: &mut Gateway, call: Call<HistoryQuery>) -> Answer<Page> {
     authorize(&call.principal, &Effect::SeeApprovals)?;
     let params = call.params;
@@ -316,7 +314,6 @@ pub(crate) fn grants_list(gateway: &mut Gateway, call: Call<GrantsQuery>) -> Ans
 }
 
 /// `exec.approval.grants.revoke`: such a question is asked again from now on.
-#[expect(clippy::needless_pass_by_value, reason = "the table of methods fixes the signature")]
 pub(crate) fn grants_revoke(gateway: &mut Gateway, call: Call<GrantId>) -> Answer<Json> {
     authorize(&call.principal, &Effect::DecideApproval)?;
     let outcome = |word: &str| Json::of(&json!({"outcome": word}));

@@ -6,7 +6,7 @@
 
 use serde_json::{Value, json};
 use telson_proto::approval::{PolicySet, PolicySnapshot};
-use telson_proto::params::NoParams;
+use telson_proto::params::{NoParams, Text};
 use telson_proto::{ErrorShape, Json, Protocol};
 
 use super::evaluate::Policy;
@@ -45,7 +45,6 @@ impl OwnPolicy {
 }
 
 /// `exec.approvals.get`: the file without its secret. The first time it is made.
-#[expect(clippy::needless_pass_by_value, reason = "the table of methods fixes the signature")]
 pub(crate) fn policy_get(gateway: &mut Gateway, call: Call<NoParams>) -> Answer<PolicySnapshot> {
     authorize(&call.principal, &Effect::SeeApprovalPolicy)?;
     let (file, same) = gateway.own_policy();
@@ -61,7 +60,7 @@ pub(crate) fn policy_set(gateway: &mut Gateway, call: Call<PolicySet>) -> Answer
     authorize(&call.principal, &Effect::ChangeApprovalPolicy)?;
     let protocol = call.protocol();
     let (present, _) = gateway.own_policy();
-    check_base(&present, call.params.base_hash.as_ref().map(|hash| hash.as_str()))?;
+    check_base(&present, call.params.base_hash.as_ref().map(Text::as_str))?;
     let entropy = &mut gateway.entropy;
     let sent = ApprovalsFile::read(&call.params.file, || entropy.uuid()).map_err(|fault| match fault {
         FileFault::Missing => ErrorShape::invalid(fault.to_string()),

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use telson_proto::approval::{ById, Decision, PluginRequest, Resolve, Severity, Waiting};
-use telson_proto::params::{Count, NoParams};
+use telson_proto::params::{Count, NoParams, Text};
 use telson_proto::{ErrorShape, Json};
 
 use super::display::shown;
@@ -54,15 +54,15 @@ pub(crate) fn plugin_request(gateway: &mut Gateway, call: Call<PluginRequest>) -
 fn request(params: &PluginRequest, allowed: &[Decision]) -> Map<String, Value> {
     let text = |text: Option<&str>| text.map_or(Value::Null, |text| shown(text).into());
     let members = [
-        ("pluginId", text(params.plugin_id.as_ref().map(|text| text.as_str()))),
+        ("pluginId", text(params.plugin_id.as_ref().map(Text::as_str))),
         ("title", text(Some(params.title.as_str()))),
         ("description", text(Some(params.description.as_str()))),
-        ("detail", text(params.detail.as_ref().map(|text| text.as_str()))),
+        ("detail", text(params.detail.as_ref().map(Text::as_str))),
         ("severity", json!(params.severity.unwrap_or(Severity::Warning))),
-        ("toolName", text(params.tool_name.as_ref().map(|text| text.as_str()))),
-        ("toolCallId", text(params.tool_call_id.as_ref().map(|text| text.as_str()))),
-        ("agentId", text(params.agent_id.as_ref().map(|text| text.as_str()))),
-        ("sessionKey", text(params.session_key.as_ref().map(|text| text.as_str()))),
+        ("toolName", text(params.tool_name.as_ref().map(Text::as_str))),
+        ("toolCallId", text(params.tool_call_id.as_ref().map(Text::as_str))),
+        ("agentId", text(params.agent_id.as_ref().map(Text::as_str))),
+        ("sessionKey", text(params.session_key.as_ref().map(Text::as_str))),
         ("allowedDecisions", json!(allowed)),
     ];
     members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()

@@ -1,7 +1,7 @@
 //! The method of the book.
 
 use telson_proto::audit::{AuditPage, AuditParams};
-use telson_proto::params::Count;
+use telson_proto::params::{Count, Text};
 use telson_proto::{ErrorShape, Json};
 
 use crate::auth::{Effect, authorize};
@@ -20,8 +20,8 @@ pub(crate) fn list(gateway: &mut Gateway, call: Call<AuditParams>) -> Answer<Aud
     let query = AuditQuery {
         before: params.before.map(Count::get),
         limit: limit + 1,
-        actor: params.actor.map(|text| text.into_string()),
-        action: params.action.map(|text| text.into_string()),
+        actor: params.actor.map(Text::into_string),
+        action: params.action.map(Text::into_string),
         outcome: params.outcome.map(|outcome| outcome.as_str().to_owned()),
     };
     let ticket = call.ticket;

@@ -41,6 +41,7 @@ pub(crate) fn issue(gateway: &mut Gateway, call: Call<SetupCodeParams>) -> Answe
         url: url.clone(),
         urls: urls.iter().skip(1).cloned().collect(),
         bootstrap_token: token,
+        tls_fingerprint: gateway.settings.tls.clone(),
         expires_at_ms,
     };
     let code = SetupCode {

@@ -52,6 +52,7 @@ pub(super) const SECTIONS: &[(&str, &str)] = &[
     ("group:agents", "Agents"),
     ("group:web", "Web"),
     ("group:automation", "Automation"),
+    ("group:nodes", "Nodes"),
 ];
 
 /// Every tool of the gateway itself.

@@ -11,6 +11,7 @@ use super::approvals::Approvals;
 use super::audit::Audit;
 use super::devices::Devices;
 use super::discover::Discover;
+use super::node::Node;
 use super::pair::Pair;
 use super::tls::Tls;
 use super::tokens::Tokens;
@@ -81,6 +82,11 @@ pub(crate) enum Command {
     Devices {
         #[command(subcommand)]
         command: Devices,
+    },
+    /// This machine as a node, which does what its gateway asks for
+    Node {
+        #[command(subcommand)]
+        command: Node,
     },
     /// Bring a new device in: a setup code as text and as a picture
     Pair(Pair),
@@ -449,7 +455,7 @@ pub(crate) enum Config {
 }
 
 /// Takes a secret so that nothing prints it.
-fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
+pub(super) fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
     Ok(Secret::new(text))
 }
 

@@ -190,7 +190,7 @@ async fn waiting<R: Runtime>(desk: &mut Desk<R>, verb: &str, output: Output) -> 
     match pending {
         [] => output.line("No device waits."),
         [one] => {
-            output.line(&format!("To {verb} it: {} devices {verb} {}", super::NAME, text(one, "requestId")))
+            output.line(&format!("To {verb} it: {} devices {verb} {}", super::NAME, text(one, "requestId")));
         }
         _ => output.line(&format!("To {verb} one: {} devices {verb} <REQUEST>", super::NAME)),
     }

@@ -19,6 +19,7 @@ mod error;
 mod exit;
 mod import;
 mod models;
+mod node;
 mod nodes;
 mod pair;
 mod serve;
@@ -91,8 +92,8 @@ async fn execute<R: Runtime>(runtime: R, program: &str, args: Vec<OsString>) -> 
     let env = environment();
     let mut terminal = Terminal::detect(&env, cli.global.no_color);
     terminal.quiet_out = cli.global.json;
-    // A conversation is told as it happens, event by event.
-    let lines = matches!(cli.command, Command::Chat(_));
+    // A conversation, and the life of a node, are told as they happen, event by event.
+    let lines = matches!(cli.command, Command::Chat(_) | Command::Node { command: node::Node::Run(_) });
     let output = Output { json: cli.global.json, lines, terminal };
     let places = Places::resolve(cli.global.state_dir.as_deref(), cli.global.config.as_deref(), env);
     let outcome = match places {
@@ -138,6 +139,7 @@ async fn dispatch<R: Runtime>(
         Command::Import(args) => import::run(&runtime, &places, &args, output).await,
         Command::Token { command: Token::Show } => token::show(&places, output),
         Command::Token { command: Token::Rotate } => token::rotate(&runtime, &places, output).await,
+        Command::Node { command } => node::execute(runtime, &places, &command, output).await,
         Command::Tls { command } => tls::run(&places, command, output),
         Command::Discover(args) => discover::run(&runtime, &args, output).await,
         Command::Devices { command } => devices::run(&runtime, &places, command, output).await,

@@ -92,7 +92,7 @@ fn announce(port: u16, advert: &impl Fn() -> Option<Advert>, stopped: &Receiver<
                     tracing::info!(target: "discovery", "announced as {:?}: the name was taken", change.new_name);
                 }
                 DaemonEvent::Error(error) => {
-                    tracing::debug!(target: "discovery", %error, "the responder complains")
+                    tracing::debug!(target: "discovery", %error, "the responder complains");
                 }
                 _ => {}
             }

@@ -6,24 +6,24 @@ use telson_core::Now;
 
 /// Where the monotonic clock of the machines starts.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Clock {
+pub(crate) struct Clock {
     start: Instant,
 }
 
 impl Clock {
     /// A clock that starts now.
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self { start: Instant::now() }
     }
 
     /// This moment, as the machines are told it.
-    pub(super) fn now(self) -> Now {
+    pub(crate) fn now(self) -> Now {
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Now { mono: self.start.elapsed(), wall: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX) }
     }
 
     /// A moment of the machines on the operating system's clock.
-    pub(super) fn instant(self, mono: Duration) -> Instant {
+    pub(crate) fn instant(self, mono: Duration) -> Instant {
         self.start + mono
     }
 }

@@ -6,7 +6,7 @@
 
 mod answer;
 mod body;
-mod clock;
+pub(crate) mod clock;
 mod ending;
 mod engine;
 mod exchange;

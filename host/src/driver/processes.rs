@@ -8,18 +8,18 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::process::ExitStatus;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
 use futures_util::FutureExt as _;
 use futures_util::future::{Either, select, try_join};
 use futures_util::io::{AsyncWrite, AsyncWriteExt as _};
-use rustix::process::{Pid, Signal};
 use telson_core::ProcessId;
 use telson_core::limits;
 use telson_core::process::{MAX_LINE_BYTES, ProcessEvent, ProcessSpec};
 
+use crate::group::{Group, Reaper};
 use crate::runtime::{Process, Program, Runtime};
 
 use super::lines::{Broken, Lines};
@@ -102,45 +102,6 @@ impl Processes {
         for (_, running) in self.0.drain() {
             running.group.kill();
         }
-    }
-}
-
-/// The process group of a process, once it has one.
-#[derive(Clone, Default)]
-struct Group(Arc<AtomicI32>);
-
-impl Group {
-    const NONE: i32 = 0;
-    const KILLED: i32 = -1;
-
-    /// The process runs. One that was to die before it lived dies now.
-    fn begin(&self, id: Option<u32>) {
-        let id = id.and_then(|id| i32::try_from(id).ok()).unwrap_or(Self::NONE);
-        if self.0.compare_exchange(Self::NONE, id, Ordering::SeqCst, Ordering::SeqCst).is_err() {
-            kill_group(id);
-        }
-    }
-
-    /// Kills whoever is left of the group, once: its number may be given to others afterwards.
-    fn kill(&self) {
-        kill_group(self.0.swap(Self::KILLED, Ordering::SeqCst));
-    }
-}
-
-fn kill_group(id: i32) {
-    if id > 0
-        && let Some(group) = Pid::from_raw(id)
-    {
-        let _ = rustix::process::kill_process_group(group, Signal::KILL);
-    }
-}
-
-/// Kills the group when a task ends, whichever way.
-struct Reaper(Group);
-
-impl Drop for Reaper {
-    fn drop(&mut self) {
-        self.0.kill();
     }
 }
 

@@ -60,7 +60,7 @@ impl Door {
         match self {
             Self::Open => http::serve(context, place, Stream::Plain(stream), (addr, Listener::Main)).await,
             Self::Tailnet => {
-                http::serve(context, place, Stream::Plain(stream), (addr, Listener::Tailnet)).await
+                http::serve(context, place, Stream::Plain(stream), (addr, Listener::Tailnet)).await;
             }
             Self::Tls(guarded) => guarded.serve(context, place, stream, addr).await,
         }
@@ -97,7 +97,7 @@ impl Guarded {
         match accepted {
             Ok(stream) => {
                 http::serve(context, place, Stream::Tls(Box::new(stream.into())), (addr, Listener::Main))
-                    .await
+                    .await;
             }
             Err(error) => tracing::debug!(target: "gateway.tls", peer = %addr, %error, "no TLS came about"),
         }

@@ -177,8 +177,13 @@ impl<R: Runtime> WsClient<R> {
     }
 
     /// Says that this was all, and lets go.
-    pub async fn close(mut self) {
-        let frame = CloseFrame { code: CloseCode::Normal, reason: "done".into() };
+    pub async fn close(self) {
+        self.close_with(CloseCode::Normal.into(), "done").await;
+    }
+
+    /// The same for a reason.
+    pub async fn close_with(mut self, code: u16, reason: &'static str) {
+        let frame = CloseFrame { code: code.into(), reason: reason.into() };
         let _ = self.socket.close(Some(frame)).await;
     }
 }

@@ -15,9 +15,11 @@ pub(super) fn may_hear(profile: &Profile, event: &str, subscribed: bool) -> bool
         "agent" | "chat" | "presence" => reads,
         "talk.mode" if profile.tongue == Tongue::V4 => profile.holds("operator.talk"),
         "talk.mode" => reads,
-        "device.pair.resolved" | "node.pair.requested" | "node.pair.resolved" => {
-            profile.holds("operator.pairing")
-        }
+        "device.pair.requested"
+        | "device.pair.resolved"
+        | "device.pair.changed"
+        | "node.pair.requested"
+        | "node.pair.resolved" => profile.holds("operator.pairing"),
         "node.presence" | "node.hostStats" => reads && profile.tongue == Tongue::V4,
         "sessions.changed" => reads && subscribed && profile.tongue == Tongue::V4,
         _ => false,
@@ -50,7 +52,7 @@ pub(super) fn may_call(profile: &Profile, method: &str) -> bool {
         "talk.mode" => "operator.write",
         // On protocol 4 some fields need no more than `write`; which, is the core's own test.
         "sessions.patch" if v4 => "operator.write",
-        "device.pair.list" => "operator.pairing",
+        "device.pair.list" | "device.pair.approve" | "device.token.revoke" => "operator.pairing",
         _ => "operator.admin",
     };
     profile.holds(scope)

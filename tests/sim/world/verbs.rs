@@ -241,9 +241,8 @@ impl World {
                 "everybody has left, and there are (connections, bytes, clients) {left:?}"
             ));
         }
-        if let Some(owed) = self.owed() {
-            self.violated(&owed);
-        }
+        // A node's going is written down.
+        self.settle();
     }
 }
 

@@ -201,7 +201,7 @@ fn plain_http_never_takes_a_name() {
         content_length: None,
         wants_websocket: false,
     };
-    bench.handle(Input::Gateway(gateway::Input::Http { id: HttpId(1), request }));
+    bench.handle(Input::Gateway(gateway::Input::Http { id: HttpId(1), request: Box::new(request) }));
     assert_eq!(whois(&bench), 0);
     assert_eq!(bench.machines().gateway().effects_under_way(), 0);
 }
