@@ -151,7 +151,7 @@ const IDS: [&str; 14] = [
 const MODES: [&str; 7] = ["webchat", "cli", "ui", "backend", "node", "probe", "test"];
 
 /// Some of them together.
-pub const CALLED: [(&str, &str); 6] = [
+pub(crate) const CALLED: [(&str, &str); 6] = [
     ("cli", "cli"),
     ("gateway-client", "backend"),
     ("openclaw-control-ui", "ui"),

@@ -108,6 +108,8 @@ const EVENTS: &[(&str, &str)] = &[
     ("talk.mode", "operator.talk"),
     ("exec.approval.requested", "operator.approvals"),
     ("exec.approval.resolved", "operator.approvals"),
+    ("plugin.approval.requested", "operator.approvals"),
+    ("plugin.approval.resolved", "operator.approvals"),
     ("device.pair.requested", "operator.pairing"),
     ("device.pair.resolved", "operator.pairing"),
     ("device.pair.changed", "operator.pairing"),

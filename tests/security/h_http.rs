@@ -7,7 +7,7 @@ use telson_tests::support::http::raw;
 use super::rig::{Rig, TOKEN, UPGRADE};
 
 /// Every endpoint that asks for a secret.
-pub const ROUTES: [(&str, &str); 8] = [
+pub(crate) const ROUTES: [(&str, &str); 8] = [
     ("POST", "/v1/chat/completions"),
     ("POST", "/v1/responses"),
     ("POST", "/v1/embeddings"),

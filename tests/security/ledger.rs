@@ -175,7 +175,7 @@ const COVERED_BY: &[(u32, &str, &str)] = &[
 ];
 
 /// Entry, and why it has no test yet or only a part of one. `docs/src/security.md` shows the same table.
-pub const OUTSTANDING: &[(u32, &str)] = &[
+const OUTSTANDING: &[(u32, &str)] = &[
     (21, "there is no web UI; the command line sends a stored token to its own gateway only"),
     (24, "there is no web UI and no export as HTML"),
     (34, "there are no webhooks"),

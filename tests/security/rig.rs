@@ -18,53 +18,53 @@ use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Error, HandshakeError};
 
 /// The shared secret of the gateways here.
-pub const TOKEN: &str = "gate-suite-token-0123456789abcdef";
+pub(crate) const TOKEN: &str = "gate-suite-token-0123456789abcdef";
 
 /// A gateway with every HTTP endpoint on.
-pub struct Rig {
-    pub gateway: Gateway,
+pub(crate) struct Rig {
+    pub(crate) gateway: Gateway,
 }
 
 impl Rig {
     /// One on tokio with the usual settings.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(Binary::Telson, &json!({}))
     }
 
     /// One with further settings.
-    pub fn with(binary: Binary, more: &Value) -> Self {
+    pub(crate) fn with(binary: Binary, more: &Value) -> Self {
         let home = Home::new(binary);
         home.configure(&config(more).to_string());
         Self { gateway: home.start() }
     }
 
-    pub const fn address(&self) -> SocketAddr {
+    pub(crate) const fn address(&self) -> SocketAddr {
         self.gateway.address
     }
 
     /// Its home, which outlives it.
-    pub fn home(&self) -> Arc<Home> {
+    pub(crate) fn home(&self) -> Arc<Home> {
         Arc::clone(&self.gateway.home)
     }
 
     /// A client that is let in.
     #[track_caller]
-    pub fn enter(&self, ask: &Ask<'_>) -> Client {
+    pub(crate) fn enter(&self, ask: &Ask<'_>) -> Client {
         self.try_enter(ask).unwrap_or_else(|refused| panic!("refused: {refused:?}"))
     }
 
     /// A client that may be refused.
-    pub fn try_enter(&self, ask: &Ask<'_>) -> Result<Client, Refused> {
+    pub(crate) fn try_enter(&self, ask: &Ask<'_>) -> Result<Client, Refused> {
         ask.enter(self.address())
     }
 
     /// An HTTP request with these header lines and this body.
-    pub fn http(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+    pub(crate) fn http(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
         http(self.address(), method, path, headers, body)
     }
 
     /// The status of a request with the right secret.
-    pub fn authorised(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+    pub(crate) fn authorised(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
         let bearer = format!("Bearer {TOKEN}");
         let headers = [&[("Authorization", bearer.as_str())], headers].concat();
         self.http(method, path, &headers, body)
@@ -72,13 +72,13 @@ impl Rig {
 
     /// Fails unless the gateway lives and lets the operator in.
     #[track_caller]
-    pub fn lives(&self) {
+    pub(crate) fn lives(&self) {
         let mut client = self.enter(&Ask::shared(Dialect::V3));
         assert_eq!(client.ask("health", &json!({}))["ok"], json!(true));
     }
 
     /// Ends it and hands out everything that it has printed.
-    pub fn finish(self) -> String {
+    pub(crate) fn finish(self) -> String {
         self.gateway.terminate();
         let (code, log) = self.gateway.wait();
         assert_eq!(code, Some(0), "it stops as it should:\n{log}");
@@ -88,7 +88,7 @@ impl Rig {
 }
 
 /// The settings of a rig.
-pub fn config(more: &Value) -> Value {
+pub(crate) fn config(more: &Value) -> Value {
     let mut config = json!({
         "gateway": {
             "auth": {"mode": "token", "token": TOKEN},
@@ -123,30 +123,30 @@ fn merge(into: &mut Value, more: &Value) {
 
 /// How a client presents itself. Unlike the greeting of the end-to-end tests it may be wrong in every member.
 #[derive(Clone)]
-pub struct Ask<'a> {
-    pub dialect: Dialect,
-    pub token: Option<&'a str>,
-    pub password: Option<&'a str>,
-    pub device_token: Option<&'a str>,
-    pub role: &'a str,
+pub(crate) struct Ask<'a> {
+    pub(crate) dialect: Dialect,
+    pub(crate) token: Option<&'a str>,
+    pub(crate) password: Option<&'a str>,
+    pub(crate) device_token: Option<&'a str>,
+    pub(crate) role: &'a str,
     /// What is asked for; `None` leaves the member out.
-    pub scopes: Option<Value>,
-    pub device: Option<&'a Device>,
-    pub id: &'a str,
-    pub mode: &'a str,
-    pub platform: &'a str,
+    pub(crate) scopes: Option<Value>,
+    pub(crate) device: Option<&'a Device>,
+    pub(crate) id: &'a str,
+    pub(crate) mode: &'a str,
+    pub(crate) platform: &'a str,
     /// Further members of the parameters.
-    pub more: Value,
+    pub(crate) more: Value,
     /// Header lines of the upgrade; they replace those of the same name.
-    pub headers: Vec<(&'a str, &'a str)>,
+    pub(crate) headers: Vec<(&'a str, &'a str)>,
     /// The path and query of the upgrade.
-    pub path: &'a str,
+    pub(crate) path: &'a str,
     /// The local address to come from.
-    pub from: Option<Ipv4Addr>,
+    pub(crate) from: Option<Ipv4Addr>,
 }
 
 /// Every scope that there is to ask for.
-pub const SCOPES: [&str; 8] = [
+pub(crate) const SCOPES: [&str; 8] = [
     "operator.admin",
     "operator.read",
     "operator.write",
@@ -159,7 +159,7 @@ pub const SCOPES: [&str; 8] = [
 
 impl<'a> Ask<'a> {
     /// Somebody who shows nothing and asks for everything.
-    pub fn nobody(dialect: Dialect) -> Self {
+    pub(crate) fn nobody(dialect: Dialect) -> Self {
         Self {
             dialect,
             token: None,
@@ -179,17 +179,17 @@ impl<'a> Ask<'a> {
     }
 
     /// The holder of the gateway's secret, without a device.
-    pub fn shared(dialect: Dialect) -> Self {
+    pub(crate) fn shared(dialect: Dialect) -> Self {
         Self { token: Some(TOKEN), ..Self::nobody(dialect) }
     }
 
     /// The operator of a device that holds these scopes.
-    pub fn device(dialect: Dialect, device: &'a Device, scopes: &[&str]) -> Self {
+    pub(crate) fn device(dialect: Dialect, device: &'a Device, scopes: &[&str]) -> Self {
         Self { device: Some(device), scopes: Some(json!(scopes)), ..Self::shared(dialect) }
     }
 
     /// A node with a device.
-    pub fn node(dialect: Dialect, device: &'a Device) -> Self {
+    pub(crate) fn node(dialect: Dialect, device: &'a Device) -> Self {
         Self { role: "node", id: "node-host", mode: "node", ..Self::device(dialect, device, &[]) }
     }
 
@@ -236,7 +236,7 @@ impl<'a> Ask<'a> {
     }
 
     /// Opens a connection; says nothing yet.
-    pub fn open(&self, address: SocketAddr) -> Result<Client, Refused> {
+    pub(crate) fn open(&self, address: SocketAddr) -> Result<Client, Refused> {
         let stream = dial(address, self.from).expect("the gateway accepts connections");
         let mut request = format!("ws://{address}{}", self.path).into_client_request().expect("an address");
         for (name, value) in &self.headers {
@@ -254,12 +254,12 @@ impl<'a> Ask<'a> {
     }
 
     /// Opens a connection and greets.
-    pub fn enter(&self, address: SocketAddr) -> Result<Client, Refused> {
+    pub(crate) fn enter(&self, address: SocketAddr) -> Result<Client, Refused> {
         let mut client = self.open(address)?;
         let params = self.params(&client.challenge);
         match self.dialect {
             Dialect::Plain => {
-                client.say(&json!({"type": "connect", "id": "hello", "params": params}).to_string())
+                client.say(&json!({"type": "connect", "id": "hello", "params": params}).to_string());
             }
             Dialect::V3 | Dialect::V4 => client.request_as("hello", "connect", &params),
         }
@@ -275,7 +275,7 @@ impl<'a> Ask<'a> {
 
 /// How a client was refused.
 #[derive(Debug)]
-pub enum Refused {
+pub(crate) enum Refused {
     /// The upgrade got this status; 0 when the connection was just closed.
     Upgrade(u16),
     /// The connect request got this error, and then the connection was closed.
@@ -284,7 +284,7 @@ pub enum Refused {
 
 impl Refused {
     /// The error's `details.code`.
-    pub fn detail(&self) -> &str {
+    pub(crate) fn detail(&self) -> &str {
         match self {
             Self::Upgrade(_) => "",
             Self::Connect { error, .. } => error["details"]["code"].as_str().unwrap_or_default(),
@@ -292,7 +292,7 @@ impl Refused {
     }
 
     /// The error's message.
-    pub fn message(&self) -> &str {
+    pub(crate) fn message(&self) -> &str {
         match self {
             Self::Upgrade(_) => "",
             Self::Connect { error, .. } => error["message"].as_str().unwrap_or_default(),
@@ -301,7 +301,7 @@ impl Refused {
 }
 
 /// A connection from one of this machine's addresses.
-pub fn dial(address: SocketAddr, from: Option<Ipv4Addr>) -> std::io::Result<TcpStream> {
+pub(crate) fn dial(address: SocketAddr, from: Option<Ipv4Addr>) -> std::io::Result<TcpStream> {
     let Some(from) = from else { return TcpStream::connect(address) };
     let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
     rustix::net::bind(&socket, &SocketAddr::from((from, 0)))?;
@@ -310,7 +310,13 @@ pub fn dial(address: SocketAddr, from: Option<Ipv4Addr>) -> std::io::Result<TcpS
 }
 
 /// An HTTP request written by hand. A header of the list replaces the usual one of its name.
-pub fn http(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+pub(crate) fn http(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Reply {
     let mut reply = raw(address, head(address, method, path, headers, body).as_bytes());
     // A client that waits for long is asked now and then whether it still does.
     while reply.status / 100 == 1 && reply.status != 101 {
@@ -322,7 +328,13 @@ pub fn http(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &st
 }
 
 /// The bytes of such a request.
-pub fn head(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> String {
+pub(crate) fn head(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> String {
     let has = |wanted: &str| headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(wanted));
     let mut text = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
     if !has("host") {
@@ -343,7 +355,7 @@ pub fn head(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &st
 }
 
 /// The lines of a WebSocket upgrade.
-pub const UPGRADE: [(&str, &str); 4] = [
+pub(crate) const UPGRADE: [(&str, &str); 4] = [
     ("Connection", "Upgrade"),
     ("Upgrade", "websocket"),
     ("Sec-WebSocket-Version", "13"),
@@ -352,7 +364,7 @@ pub const UPGRADE: [(&str, &str); 4] = [
 
 /// Who a cell of a table is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Who {
+pub(crate) enum Who {
     /// A device with this scope alone.
     Device(&'static str),
     /// A device with a scope that no method asks for: protocol 3 takes none at all for everything.
@@ -365,7 +377,7 @@ pub enum Who {
 
 impl Who {
     /// Everybody who can be inside.
-    pub const INSIDE: [Self; 8] = [
+    pub(crate) const INSIDE: [Self; 8] = [
         Self::Device("operator.read"),
         Self::Device("operator.write"),
         Self::Device("operator.pairing"),
@@ -377,7 +389,7 @@ impl Who {
     ];
 
     /// The device of this principal and dialect; each has its own.
-    pub fn key(self, dialect: Dialect) -> Device {
+    pub(crate) fn key(self, dialect: Dialect) -> Device {
         let row = Self::INSIDE.iter().position(|who| *who == self).unwrap_or(Self::INSIDE.len());
         let column = Dialect::ALL.iter().position(|it| *it == dialect).expect("a dialect");
         Device::new(u8::try_from(10 + row * Dialect::ALL.len() + column).expect("few principals"))
@@ -385,7 +397,7 @@ impl Who {
 
     /// A connection of this principal.
     #[track_caller]
-    pub fn enter(self, rig: &Rig, dialect: Dialect) -> Client {
+    pub(crate) fn enter(self, rig: &Rig, dialect: Dialect) -> Client {
         let device = self.key(dialect);
         match self {
             Self::Device(scope) => rig.enter(&Ask::device(dialect, &device, &[scope])),
@@ -397,7 +409,7 @@ impl Who {
     }
 
     /// The scopes that this principal holds, by the specification.
-    pub fn holds(self, dialect: Dialect) -> Vec<&'static str> {
+    pub(crate) fn holds(self, dialect: Dialect) -> Vec<&'static str> {
         match self {
             Self::Device(scope) => vec![scope],
             Self::Powerless => vec!["operator.questions"],
@@ -408,7 +420,7 @@ impl Who {
     }
 
     /// Whether this principal has what a scope asks for (spec 01 §6.2, said once more).
-    pub fn has(self, dialect: Dialect, needed: &str) -> bool {
+    pub(crate) fn has(self, dialect: Dialect, needed: &str) -> bool {
         let held = self.holds(dialect);
         let any = |scope: &str| held.contains(&scope);
         any("operator.admin")
@@ -419,7 +431,7 @@ impl Who {
 }
 
 /// Which of these methods, each of another scope, a client may call: what it is granted in fact.
-pub fn powers(client: &mut Client) -> BTreeSet<&'static str> {
+pub(crate) fn powers(client: &mut Client) -> BTreeSet<&'static str> {
     const PROBES: [(&str, &str); 4] = [
         ("status", "read"),
         ("chat.abort", "write"),
@@ -438,7 +450,7 @@ pub fn powers(client: &mut Client) -> BTreeSet<&'static str> {
 }
 
 /// Every file below a folder.
-pub fn files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut all = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -454,7 +466,7 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// The files below a folder whose bytes contain a text.
-pub fn files_with(folder: &Path, text: &str) -> Vec<PathBuf> {
+pub(crate) fn files_with(folder: &Path, text: &str) -> Vec<PathBuf> {
     let holds = |path: &PathBuf| {
         let bytes = std::fs::read(path).unwrap_or_default();
         bytes.windows(text.len()).any(|window| window == text.as_bytes())
@@ -463,7 +475,7 @@ pub fn files_with(folder: &Path, text: &str) -> Vec<PathBuf> {
 }
 
 /// The address of this machine that others would use, where it has one.
-pub fn own_address() -> Option<Ipv4Addr> {
+pub(crate) fn own_address() -> Option<Ipv4Addr> {
     let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
     // A datagram socket that is connected sends nothing.
     socket.connect("192.0.2.1:9").ok()?;
