@@ -113,6 +113,7 @@ impl Bench {
                     Query::Page(page) => Loaded::Page(page.of(&[])),
                     Query::Search(search) => Loaded::Hits(search.rank(std::iter::empty())),
                     Query::Usage(usage) => Loaded::Usage(usage.of(std::iter::empty())),
+                    Query::Audit(query) => Loaded::Audit(query.of(&[])),
                 }),
             },
             Out::Fetch { id, .. } => In::Fetch { id, event: FetchEvent::End },

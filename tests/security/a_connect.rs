@@ -182,15 +182,12 @@ fn s_08_a_native_node_must_have_a_device_whatever_it_shows_and_calls_itself() {
 }
 
 #[test]
-fn s_08_a_plain_node_needs_the_secret_and_holds_nothing() {
+fn s_08_a_plain_node_needs_a_device_too() {
     let rig = Rig::new();
     let plain =
         |token| Ask { role: "node", id: "my-node", mode: "node", token, ..Ask::nobody(Dialect::Plain) };
     assert!(rig.try_enter(&plain(None)).is_err());
-    // With the secret it may come in (spec 01 §9.5), but it can neither read, nor write, nor take a device's name.
-    if let Ok(mut node) = rig.try_enter(&plain(Some(TOKEN))) {
-        assert_eq!(powers(&mut node), BTreeSet::new());
-    }
+    assert!(rig.try_enter(&plain(Some(TOKEN))).is_err());
     let like_a_device = Device::new(3).id();
     let ask = Ask { id: &like_a_device, ..plain(Some(TOKEN)) };
     assert!(rig.try_enter(&ask).is_err(), "a device's id is the device's");

@@ -1,14 +1,14 @@
 //! What a connection without a device may be (spec 01 §3.6, §9.5).
 //!
 //! Two rules stand above the tables. In mode `none` credentials are not looked at, so showing some must not
-//! help [S-02]. And a native node must have a device, whatever secret it shows [S-08].
+//! help [S-02]. And a node must have a device, whatever secret it shows and in whatever
+//! dialect [S-08]: there 01 §9.5 gives way.
 
 use telson_proto::{Dialect, Protocol, Role};
 
 use super::failure::{AuthFailure, Refusal};
 use super::principal::AuthMethod;
 use super::request::ConnectRequest;
-use crate::ids::DeviceId;
 use crate::ingress::Kind;
 use crate::peer::Peer;
 use crate::settings::{AuthMode, AuthSettings};
@@ -29,8 +29,6 @@ pub(super) enum Lack {
     Device,
     /// Its page needs a device.
     ControlUiDevice,
-    /// Its name could be a device's.
-    NodeId,
     /// What it showed is wrong.
     Credential(AuthFailure),
 }
@@ -41,7 +39,6 @@ impl Lack {
         match self {
             Self::Device => Refusal::device_required(),
             Self::ControlUiDevice => Refusal::control_ui_device_required(request.protocol),
-            Self::NodeId => Refusal::node_id_reserved(),
             Self::Credential(failure) => failure.refusal(request, local),
         }
     }
@@ -120,19 +117,12 @@ pub(super) fn plain(
     peer: &Peer,
     request: &ConnectRequest,
     shared: Result<AuthMethod, AuthFailure>,
-    is_paired: impl Fn(&DeviceId) -> bool,
 ) -> Result<Allowance, Lack> {
     match (shared, request.role) {
         (Ok(AuthMethod::Token | AuthMethod::Password | AuthMethod::TrustedProxy), Role::Operator) => {
             Ok(Allowance::Scopes)
         }
         (Ok(AuthMethod::None), Role::Operator) if peer.is_direct_local() => Ok(Allowance::Scopes),
-        (Ok(AuthMethod::Token | AuthMethod::Password), Role::Node) => {
-            let id = request.signed.client_id.trim();
-            let like_a_device = id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit());
-            let taken = like_a_device || is_paired(&DeviceId::new(id));
-            if taken { Err(Lack::NodeId) } else { Ok(Allowance::NoScopes) }
-        }
         (Err(failure), _) if is_attempt(failure) => Err(Lack::Credential(failure)),
         _ => Err(Lack::Device),
     }
@@ -147,10 +137,9 @@ pub(super) fn after_secret(
     peer: &Peer,
     request: &ConnectRequest,
     shared: Result<AuthMethod, AuthFailure>,
-    is_paired: impl Fn(&DeviceId) -> bool,
 ) -> Result<Allowance, Lack> {
     match (request.dialect, request.protocol) {
-        (Dialect::Plain, _) => plain(peer, request, shared, is_paired),
+        (Dialect::Plain, _) => plain(peer, request, shared),
         (Dialect::Native, Protocol::V4) => v4(peer, request, shared),
         (Dialect::Native, Protocol::V3) => shared.map(|_| Allowance::Scopes).map_err(Lack::Credential),
     }

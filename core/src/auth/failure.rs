@@ -96,13 +96,6 @@ impl Refusal {
         Self::policy("control-ui-device-required", ErrorShape::invalid(message).with_details(&details))
     }
 
-    /// A node without a device calls itself by what could be a device's name (spec 01 §9.5).
-    pub(super) fn node_id_reserved() -> Self {
-        let error = ErrorShape::invalid("device identity required for this node id")
-            .with_details(&json!({"code": "DEVICE_IDENTITY_REQUIRED"}));
-        Self::policy("node-id-reserved", error)
-    }
-
     /// The page is from elsewhere (spec 01 §3.11).
     pub(super) fn origin(reason: &'static str) -> Self {
         let message = "origin not allowed (open the Control UI from the gateway host or allow it in gateway.controlUi.allowedOrigins)";

@@ -202,9 +202,7 @@ impl Gateway {
         shared: Result<AuthMethod, AuthFailure>,
     ) -> Result<Verified, Refusal> {
         let delay = self.count_secret(connect, shared);
-        let devices = &self.devices;
-        let allowance =
-            deviceless::after_secret(&connect.peer, request, shared, |device| devices.is_paired(device));
+        let allowance = deviceless::after_secret(&connect.peer, request, shared);
         let refused = |lack: deviceless::Lack| Refusal {
             delay,
             ..lack.refusal(request, connect.peer.is_direct_local())

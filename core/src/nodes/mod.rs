@@ -115,6 +115,14 @@ impl Nodes {
         Some(Op::PutRecord(Record { shelf: Shelf::NodeSurfaces, key, record }))
     }
 
+    /// Forgets a node whose device is no more. Returns the changes that say so.
+    pub(crate) fn forget(&mut self, node: &DeviceId) -> [Op; 2] {
+        self.records.remove(node);
+        self.work.remove(node);
+        [Shelf::NodeSurfaces, Shelf::NodeWork]
+            .map(|shelf| Op::DeleteRecord { shelf, key: node.as_str().to_owned() })
+    }
+
     /// The change that writes down what waits for a node.
     fn work_op(&self, node: &DeviceId) -> Op {
         let key = node.as_str().to_owned();

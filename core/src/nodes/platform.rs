@@ -1,6 +1,6 @@
 //! What kind of machine a node is (spec 03 §2.2, 08 S-61).
 //!
-//! The words come from the node, so they decide as little as may be: a word with a character beyond ASCII, and
+//! The words come from the node, so they decide as little as may be: a word with a character that is not printable ASCII, and
 //! two words that do not agree, mean a machine that nobody knows.
 
 /// A kind of machine.
@@ -24,7 +24,8 @@ impl Platform {
     /// The kind by the words that a node is known by.
     pub(crate) fn of(platform: Option<&str>, family: Option<&str>) -> Self {
         let (platform, family) = (platform.unwrap_or_default().trim(), family.unwrap_or_default().trim());
-        if !platform.is_ascii() || !family.is_ascii() {
+        let plain = |word: &str| word.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+        if !plain(platform) || !plain(family) {
             return Self::Unknown;
         }
         match (by_platform(&platform.to_ascii_lowercase()), by_family(&family.to_ascii_lowercase())) {

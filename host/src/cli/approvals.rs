@@ -241,8 +241,8 @@ async fn decide<R: Runtime>(
         // The beginning of an id is enough to find it; the answer names it whole.
         let found = client.call("approval.get", json!({"id": args.id})).await?;
         let approval = found.get("approval").unwrap_or(&Value::Null);
-        let mut params =
-            json!({"id": text(approval, "id"), "kind": text(approval, "kind"), "decision": decision});
+        let kind = text(&approval["presentation"], "kind");
+        let mut params = json!({"id": text(approval, "id"), "kind": kind, "decision": decision});
         if let Some(days) = days {
             params["grantExpiresInDays"] = days.into();
         }

@@ -155,10 +155,10 @@ pub(crate) struct Run {
     #[arg(long, value_name = "MODE")]
     auth: Option<String>,
     /// The shared token
-    #[arg(long, value_name = "TOKEN", value_parser = secret)]
+    #[arg(long, value_name = "TOKEN", allow_hyphen_values = true, value_parser = secret)]
     token: Option<Secret>,
     /// The shared password
-    #[arg(long, value_name = "PASSWORD", value_parser = secret)]
+    #[arg(long, value_name = "PASSWORD", allow_hyphen_values = true, value_parser = secret)]
     password: Option<Secret>,
     /// Put Tailscale in front of it: off, serve or funnel (default: gateway.tailscale.mode, else off); the
     /// gateway does not serve when that fails
@@ -197,10 +197,10 @@ pub(crate) struct Client {
     #[arg(long, value_name = "URL")]
     pub(crate) url: Option<String>,
     /// The token to present
-    #[arg(long, value_name = "TOKEN", value_parser = secret, conflicts_with = "password")]
+    #[arg(long, value_name = "TOKEN", allow_hyphen_values = true, value_parser = secret, conflicts_with = "password")]
     pub(crate) token: Option<Secret>,
     /// The password to present
-    #[arg(long, value_name = "PASSWORD", value_parser = secret)]
+    #[arg(long, value_name = "PASSWORD", allow_hyphen_values = true, value_parser = secret)]
     pub(crate) password: Option<Secret>,
     /// The SHA-256 fingerprint of the gateway's certificate or key; names and chains then mean nothing
     #[arg(long, value_name = "FINGERPRINT")]

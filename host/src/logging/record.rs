@@ -155,11 +155,17 @@ fn line(value: &impl Serialize) -> Vec<u8> {
     line.into_bytes()
 }
 
-/// Whether a terminal would obey a character instead of showing it.
+/// Whether a terminal would obey a character instead of showing it, or a reader would overlook it.
 fn is_unruly(c: char) -> bool {
     let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    turns || c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
+    turns || c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') || OVERLOOKED.contains(&c)
 }
+
+/// Characters that are shown as nothing. The joiner of emoji is not among them: people's names have it.
+const OVERLOOKED: [char; 14] = [
+    '\u{ad}', '\u{61c}', '\u{115f}', '\u{1160}', '\u{180e}', '\u{200b}', '\u{200c}', '\u{2060}', '\u{2062}',
+    '\u{2063}', '\u{2064}', '\u{3164}', '\u{feff}', '\u{ffa0}',
+];
 
 /// The name as the console shows it: without a leading `gateway`, `channels` or `providers`, and at most the
 /// last two segments.

@@ -75,7 +75,7 @@ impl Campaign {
         self.add(Kind::Talker, stranger, dice);
         let mut node = match dice.chance(50) {
             true => Profile::operator("node", Tongue::V3, TOKEN).with_device(dice.seed()),
-            false => Profile::operator("node", Tongue::Plain, TOKEN),
+            false => Profile::operator("node", Tongue::Plain, TOKEN).with_device(dice.seed()),
         };
         (node.role, node.scopes) = ("node", None);
         self.add(Kind::Talker, node, dice);

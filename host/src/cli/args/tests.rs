@@ -91,6 +91,21 @@ fn no_secret_shows_in_the_debug_form() {
 }
 
 #[test]
+fn a_secret_may_begin_with_a_dash() {
+    for line in [
+        "telson gateway run --token -Dashing-0123456789abcdef",
+        "telson gateway run --password -Dashing-0123456789abcdef",
+        "telson status --url wss://box --token -Dashing-0123456789abcdef",
+        "telson status --url wss://box --password --0123456789abcdef",
+        "telson node run --token -Dashing-0123456789abcdef",
+        "telson node run --password -D",
+        "telson node run --setup-code -D",
+    ] {
+        assert!(parse(line).is_ok(), "{line}");
+    }
+}
+
+#[test]
 fn sessions_alone_lists_them() {
     let Command::Sessions(sessions) = parse("telson sessions --limit 3").unwrap().command else { panic!() };
     assert!(sessions.command.is_none() && sessions.list.limit == Some(3));

@@ -35,13 +35,13 @@ pub(crate) struct NodeRun {
     #[arg(long, value_name = "URL")]
     pub(super) url: Option<String>,
     /// The gateway's token
-    #[arg(long, value_name = "TOKEN", value_parser = super::args::secret, conflicts_with = "password")]
+    #[arg(long, value_name = "TOKEN", allow_hyphen_values = true, value_parser = super::args::secret, conflicts_with = "password")]
     pub(super) token: Option<Secret>,
     /// The gateway's password
-    #[arg(long, value_name = "PASSWORD", value_parser = super::args::secret)]
+    #[arg(long, value_name = "PASSWORD", allow_hyphen_values = true, value_parser = super::args::secret)]
     pub(super) password: Option<Secret>,
     /// A setup code that the gateway gave for this node; it names the gateway too
-    #[arg(long, value_name = "CODE", value_parser = super::args::secret, conflicts_with_all = ["url", "token", "password"])]
+    #[arg(long, value_name = "CODE", allow_hyphen_values = true, value_parser = super::args::secret, conflicts_with_all = ["url", "token", "password"])]
     pub(super) setup_code: Option<Secret>,
     /// The name that people see (default: this machine's)
     #[arg(long, value_name = "NAME")]
