@@ -118,6 +118,7 @@ fn a_revocation_that_was_acknowledged_holds_after_a_crash_at_any_operation() {
     let (mut world, desk, phone) = paired();
     let params = revoke(&world, phone);
     let all = operations(&mut world, desk, "device.token.revoke", params);
+    world.run_until("the phone is closed", |world| !world.client(phone).is_live());
     let end = world.client(phone).ends.last().expect("it was closed").clone();
     assert_eq!((end.code, end.reason.as_str()), (4001, "client invalidated: device-token-revoked"));
     assert!(!knocks(&mut world, phone));
