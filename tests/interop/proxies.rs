@@ -381,10 +381,10 @@ fn a_user_whom_nginx_has_signed_in_is_let_in_by_its_name(binary: Binary) {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     let hello = greet(&proxy, true, None).unwrap();
     assert_eq!(hello["ok"], true, "{hello}");
-    assert!(
-        hello.to_string().contains("operator.read") && !hello.to_string().contains("operator.admin"),
-        "{hello}"
-    );
+    let auth = &hello["payload"]["auth"];
+    assert_eq!(auth["scopes"], json!(["operator.read"]), "{auth}");
+    assert_eq!(auth["withheldScopes"], json!(["operator.admin"]), "{auth}");
+    assert_eq!(auth["withheldReason"], "gateway.auth.identityScopes gives this user no more");
     assert!(!gateway.log().contains(key));
     drop(proxy);
     let ordinary = Proxy::start(Kind::Nginx, &gateway.home, gateway.address, "");

@@ -449,6 +449,9 @@ fn withheld(request: &ConnectRequest, verified: &Verified, granted: &Scopes) -> 
         (AuthMethod::ServiceToken, _) if !verified.scopes(request).covers(wanted, request.protocol) => {
             "the service token does not allow them; make another one with: telson tokens create"
         }
+        (_, Dialect::Plain) if verified.vouched.is_some() => {
+            "gateway.auth.identityScopes gives this user no more"
+        }
         (_, Dialect::Plain) => "gateway.simpleDialect.maxScopes does not allow them",
         // The closed shape of a native hello has no place for it, and its clients know the rule.
         (_, Dialect::Native) => return None,
