@@ -28,6 +28,9 @@ const REPLIES: usize = 4 * 1024;
 /// some more.
 const STRANGERS_BUDGET: usize = 1_024 * 1_024 + 64 * 1_024;
 
+/// How many pings and pongs a stranger may send before hello. Nobody needs any.
+const STRANGERS_PINGS: u8 = 16;
+
 /// By how much a message may exceed what the machines want before it is not even read: they name the limit
 /// and the size better.
 const SLACK: usize = 64 * 1_024;
@@ -58,6 +61,8 @@ pub(super) struct Frames<S> {
     context: WebSocketContext,
     /// How much a stranger may still send.
     budget: Option<usize>,
+    /// How many pings and pongs a stranger has sent.
+    pings: u8,
     outgoing: Outgoing,
 }
 
@@ -73,7 +78,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
             .max_frame_size(Some(most));
         let context = WebSocketContext::from_partially_read(ahead.to_vec(), Role::Server, Some(config));
         let budget = Some(STRANGERS_BUDGET.saturating_sub(ahead.len()));
-        Self { io, context, budget, outgoing: Outgoing::default() }
+        Self { io, context, budget, pings: 0, outgoing: Outgoing::default() }
     }
 
     /// The client has proved who it is: messages may have this size from now on.
@@ -105,12 +110,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
                 Ok(text) => Received::Text(text.to_owned()),
                 Err(_) => Received::Unreadable { too_large: false },
             },
+            Ok(Message::Ping(_) | Message::Pong(_)) if self.is_one_too_many() => {
+                Received::Unreadable { too_large: false }
+            }
             Ok(Message::Pong(_)) => Received::Pong,
             Ok(Message::Ping(_) | Message::Frame(_)) => Received::Nothing,
             Ok(Message::Close(_)) => Received::Close,
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
             Err(error) => failure(&error),
         })
+    }
+
+    /// Counts a ping or a pong. Whether a stranger has sent more than anybody needs.
+    fn is_one_too_many(&mut self) -> bool {
+        self.pings = self.pings.saturating_add(1);
+        self.budget.is_some() && self.pings > STRANGERS_PINGS
     }
 
     /// Sends what is queued. `flushed` grows by the bytes of messages that have left.

@@ -2,7 +2,9 @@
 //!
 //! There are so many seats. When all are taken, whoever comes gets that of a connection at which nothing is being
 //! answered: the oldest such one of the address that holds the most. So a crowd of silent connections pushes out its
-//! own, and a client that has something to say is let in beside it.
+//! own, and a client that has something to say is let in beside it. When something is being answered everywhere, an
+//! address that holds many seats gives its oldest to one that holds few: a crowd of slow requests, too, pushes out its
+//! own.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,6 +14,9 @@ use async_channel::{Receiver, Sender};
 
 /// HTTP connections that may be open at once. One more than can be seated is dropped.
 const SEATS: usize = 512;
+
+/// An address holds few seats beside another that holds so many times as many.
+const FEW: usize = 4;
 
 /// All seats.
 #[derive(Default)]
@@ -51,7 +56,7 @@ impl Seats {
         let addr = network(addr);
         let mut table = lock(&self.0);
         if table.taken.len() >= SEATS {
-            let number = table.least_missed()?;
+            let number = table.least_missed().or_else(|| table.of_a_crowd(addr))?;
             table.leave(number);
         }
         let (cut, cuts) = async_channel::bounded(1);
@@ -90,6 +95,15 @@ impl Table {
         let crowd = |taken: &Taken| self.held.get(&taken.addr).copied().unwrap_or(0);
         free.max_by_key(|(number, taken)| (crowd(taken), std::cmp::Reverse(**number)))
             .map(|(number, _)| *number)
+    }
+
+    /// The oldest connection of the fullest address, when this one holds few beside it.
+    fn of_a_crowd(&self, newcomer: IpAddr) -> Option<u64> {
+        let (fullest, most) = self.held.iter().max_by_key(|(_, held)| **held)?;
+        let own = self.held.get(&newcomer).copied().unwrap_or(0) + 1;
+        let has_few = own.saturating_mul(FEW) <= *most;
+        let oldest = || self.taken.iter().find(|(_, taken)| taken.addr == *fullest);
+        has_few.then(oldest).flatten().map(|(number, _)| *number)
     }
 
     fn leave(&mut self, number: u64) {
@@ -147,10 +161,21 @@ mod tests {
         let seats = Seats::default();
         let crowd: Vec<_> = (0..SEATS).map(|_| seats.take(addr(2)).unwrap()).collect();
         crowd.iter().for_each(|(seat, _)| seat.keep(true));
-        assert!(seats.take(addr(3)).is_none(), "everybody is being served");
+        assert!(seats.take(addr(2)).is_none(), "everybody is being served");
         crowd[7].0.keep(false);
-        assert!(seats.take(addr(3)).is_some());
+        assert!(seats.take(addr(2)).is_some());
         assert!(crowd[7].1.try_recv().is_ok());
+    }
+
+    #[test]
+    fn a_crowd_that_is_being_answered_makes_room_for_others() {
+        let seats = Seats::default();
+        let crowds: Vec<_> = (0..SEATS).map(|n| seats.take(addr(u8::from(n % 2 == 0))).unwrap()).collect();
+        crowds.iter().for_each(|(seat, _)| seat.keep(true));
+        let served = |place: &Place| place.0.keep(true);
+        let few: Vec<_> = (0..SEATS / 2).map_while(|_| seats.take(addr(7)).inspect(served)).collect();
+        assert!(few.len() > SEATS / 16 && few.len() < SEATS / 4, "{}", few.len());
+        assert!(few.iter().all(|(_, out)| out.try_recv().is_err()), "nobody pushes out their own");
     }
 
     #[test]

@@ -35,6 +35,14 @@ pub fn a_stranger_may_not_send_much<R: Runtime>(runtime: &R) {
     assert!(client.is_closed());
 
     let mut client = Client::upgraded(gateway.addr);
+    for _ in 0..17 {
+        client.send_frame(9, b"");
+    }
+    let frames: Vec<Frame> = (0..16).map(|_| client.frame()).collect();
+    assert!(frames.iter().all(|frame| *frame == Frame::Pong(Vec::new())), "{frames:?}");
+    assert!(client.is_closed());
+
+    let mut client = Client::upgraded(gateway.addr);
     client.send(b"\x81\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0");
     assert_eq!(client.close_frame().0, 1009);
 
