@@ -1,11 +1,11 @@
 //! Approvals of commands: one question, one decision; and the standing policy (spec 03 §3).
 //!
-//! Somebody asks whether a command may run ([`question`] says what exactly), everyone who may decide hears of it,
-//! and the first answer counts. The [`ledger`] writes the question before anybody hears of it and the decision
+//! Somebody asks whether a command may run (`question` says what exactly), everyone who may decide hears of it,
+//! and the first answer counts. The `ledger` writes the question before anybody hears of it and the decision
 //! before anybody is answered. Without an answer nothing runs: not in time, nobody there, the store broken, the
-//! gateway restarted [08 S-57]. A yes becomes a grant ([`grants`]) that lets exactly this run once.
+//! gateway restarted [08 S-57]. A yes becomes a grant (`grants`) that lets exactly this run once.
 //!
-//! [`policy`] and [`evaluate`] judge commands without asking; [`own_policy`] keeps this gateway's own file.
+//! [`policy`] and [`evaluate`] judge commands without asking; `own_policy` keeps this gateway's own file.
 
 mod display;
 pub mod evaluate;

@@ -2,7 +2,7 @@
 //!
 //! A line is written in the same transaction as the change it tells of, or by itself when there is none. It
 //! holds no secret and nobody's words. The dispatch of requests writes one for each call that asks for more than
-//! reading and writing ([`Audited`]), and for each denial ([`calls`]); what repeats is counted ([`fold`]).
+//! reading and writing ([`Audited`]), and for each denial (`calls`); what repeats is counted (`fold`).
 
 mod calls;
 mod class;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::trail::is_of_a_proxy;
 use crate::peer::Listener;
 
-/// How a request came. Decided once, by [`super::Walls::attribute`].
+/// How a request came. Decided once, by `super::Walls::attribute`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// From this host, and nobody stands between.

@@ -1,12 +1,12 @@
 //! The walls: who a request comes from, and whether it may come at all (spec 01 §3.2, §3.11, 08 B, C, H).
 //!
 //! An adapter says what it saw. Here it is decided, once for each upgrade and each HTTP request, whose address it
-//! is from ([`Kind`], [`walk`]), whether the name that it asks for is this gateway's ([`host`]), whether the page
-//! that sends it belongs here ([`page`]) and whether its target is plainly written ([`path`]). Everything that
+//! is from ([`Kind`], `walk`), whether the name that it asks for is this gateway's (`host`), whether the page
+//! that sends it belongs here (`page`) and whether its target is plainly written (`path`). Everything that
 //! counts, shows or logs addresses afterwards takes the one in the [`Peer`].
 //!
 //! The rules are the same for both machines. The gateway owns them and tells the switchboards when they change; it
-//! alone writes the lines that help an operator to the right setting ([`hints`]).
+//! alone writes the lines that help an operator to the right setting (`hints`).
 
 pub(crate) mod answer;
 mod hints;

@@ -2,7 +2,7 @@
 //!
 //! It is a state machine beside the gateway's two, driven in the same way, and it runs on another machine than the
 //! gateway as a rule. It knows a gateway of protocol 3 or 4, pairs with it, comes back when the connection breaks,
-//! and carries out what it is asked for as far as this machine's own policy allows ([`run`]): the gateway is a
+//! and carries out what it is asked for as far as this machine's own policy allows (`run`): the gateway is a
 //! client of this machine, not its owner.
 //!
 //! ```text

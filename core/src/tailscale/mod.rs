@@ -1,7 +1,7 @@
 //! The tailnet: the claim on its HTTPS name, and who its users are (spec 05 §8).
 //!
-//! The program `tailscale` is asked and told by processes: [`claim`] holds a foreground `serve` or `funnel` that
-//! brings what comes through the tailnet to a listener of its own, [`whois`] asks whose an address is, [`report`]
+//! The program `tailscale` is asked and told by processes: `claim` holds a foreground `serve` or `funnel` that
+//! brings what comes through the tailnet to a listener of its own, `whois` asks whose an address is, `report`
 //! reads what the program says. The route ends with the process that holds it, and that ends with the gateway.
 
 mod ask;

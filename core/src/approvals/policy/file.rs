@@ -15,7 +15,7 @@ const LEGACY_AGENT: &str = "default";
 /// The agent whose entry stands for all.
 const EVERY_AGENT: &str = "*";
 
-/// The policy of one machine. See the [module documentation](self).
+/// The policy of one machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ApprovalsFile {
     /// Always 1.
