@@ -57,7 +57,7 @@ fn shell(home: &Home, arguments: &str) -> Command {
         }
     }
     if home.binary() == Binary::Telson && std::env::var_os("TELSON_E2E_RELEASE").is_some() {
-        command.arg("-c").arg(format!("{RUN}{arguments}")).current_dir(workspace()).envs(toolchain());
+        command.arg("-c").arg(format!("exec {RUN}{arguments}")).current_dir(workspace()).envs(toolchain());
     } else {
         let program = direct.get_program().to_string_lossy();
         command.arg("-c").arg(format!("exec '{program}' {arguments}")).current_dir(home.path(""));
