@@ -25,22 +25,12 @@ pub(crate) enum Class {
     BootstrapToken,
     /// A token that an operator made for a program.
     ServiceToken,
-    /// A node that asks for capabilities for the first time.
-    NodePairing,
-    /// The token of a webhook.
-    Hook,
 }
 
 impl Class {
     /// Every class.
-    pub(crate) const ALL: [Self; 6] = [
-        Self::SharedSecret,
-        Self::DeviceToken,
-        Self::BootstrapToken,
-        Self::ServiceToken,
-        Self::NodePairing,
-        Self::Hook,
-    ];
+    pub(crate) const ALL: [Self; 4] =
+        [Self::SharedSecret, Self::DeviceToken, Self::BootstrapToken, Self::ServiceToken];
 
     /// The name in logs and in `status`.
     pub(crate) const fn as_str(self) -> &'static str {
@@ -49,8 +39,6 @@ impl Class {
             Self::DeviceToken => "device-token",
             Self::BootstrapToken => "bootstrap-token",
             Self::ServiceToken => "service-token",
-            Self::NodePairing => "node-pairing",
-            Self::Hook => "hook",
         }
     }
 }

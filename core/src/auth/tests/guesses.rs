@@ -160,5 +160,5 @@ fn status_shows_who_was_wrong_and_who_is_locked_out() {
     assert_eq!(counted, &serde_json::json!({"sources": 2, "locked": 1}));
     let classes: BTreeMap<String, serde_json::Value> =
         serde_json::from_value(answer["payload"]["authLimiter"].clone()).unwrap();
-    assert_eq!(classes.len(), 6);
+    assert_eq!(classes.len(), 4);
 }
