@@ -169,7 +169,6 @@ impl Gateway {
         let Some(request) = self.devices.pending.take(&device) else { return Err(unknown()) };
         let mut ops = vec![pending::delete(device.as_str())];
         ops.extend(self.devices.setups.revoke_of(&device));
-        ops.extend(self.nodes.forget(&device));
         ops.push(self.audit_op(who, Deed::Reject.action(), device.as_str(), &Verdict::Done));
         tracing::info!(target: "gateway", request = request_id, %device, by = %who.actor(), "device rejected");
         self.store(ops, move |gateway, result| {
@@ -208,6 +207,7 @@ impl Gateway {
         let request = self.devices.pending.take(&device).map(|request| request.id().to_owned());
         let mut ops = vec![self.devices.write(&device), pending::delete(device.as_str())];
         ops.extend(self.devices.setups.revoke_of(&device));
+        ops.extend(self.nodes.forget(&device));
         ops.push(self.audit_op(who, Deed::Remove.action(), device.as_str(), &Verdict::Done));
         tracing::info!(target: "gateway", %device, by = %who.actor(), "device removed");
         self.store(ops, move |gateway, result| {

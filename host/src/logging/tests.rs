@@ -175,11 +175,11 @@ fn nothing_a_client_sends_draws_on_the_terminal() {
     for style in [Style::Pretty, Style::Compact, Style::Json] {
         let logging = Logging { console_style: Some(style), ..talkative() };
         let written = logged(&logging, &Secrets::default(), || {
-            let origin = "\u{1b}[2Jhttp://x\r\n[gateway] fake \u{202e}line \u{9b}2J";
+            let origin = "\u{1b}[2Jhttp://x\r\n[gateway] fake \u{202e}line \u{9b}2J \u{200b}\u{3164}\u{feff}";
             tracing::info!(target: "gateway.ws", origin, "refused {origin}");
         });
         assert_eq!(written.out.lines().count(), 1, "{}", written.out);
-        for unruly in ['\u{1b}', '\u{9b}', '\u{202e}'] {
+        for unruly in ['\u{1b}', '\u{9b}', '\u{202e}', '\u{200b}', '\u{3164}', '\u{feff}'] {
             assert!(!written.all().contains(unruly), "{}", written.all());
         }
     }

@@ -55,6 +55,18 @@ fn a_paired_device_is_good_for_nothing_until_its_commands_are_approved() {
 }
 
 #[test]
+fn a_device_that_is_removed_takes_what_it_was_approved_for_along() {
+    let mut world = World::new();
+    let node = world.approved_node(machine(1, Protocol::V4));
+    let operator = world.operator(Protocol::V4);
+    assert!(!world.shelf.records.is_empty());
+    world.ask(operator, "device.pair.remove", json!({"deviceId": "n1"}));
+    assert!(world.shelf.records.is_empty(), "{:?}", world.shelf.records);
+    assert!(!world.gateway.conns.contains_key(&node));
+    assert_eq!(world.ask(operator, "node.list", json!({}))["nodes"], json!([]));
+}
+
+#[test]
 fn whoever_approves_must_be_able_to_ask_for_it() {
     for (commands, enough, short) in [
         (vec![], vec![Scope::Pairing], vec![Scope::Admin]),

@@ -49,6 +49,8 @@ fn a_machine_is_known_by_its_platform_or_else_by_its_family() {
         ("linux", "iPhone", Platform::Unknown),
         ("l\u{456}nux", "", Platform::Unknown),
         ("linux", "M\u{430}c", Platform::Unknown),
+        ("windows\0", "", Platform::Unknown),
+        ("linux", "Linux\u{7f}", Platform::Unknown),
         ("", "", Platform::Unknown),
     ] {
         assert_eq!(Platform::of(Some(platform), Some(family)), kind, "{platform} {family}");
